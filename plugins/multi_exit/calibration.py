@@ -35,6 +35,7 @@ from smallvit.plugins.multi_exit.thresholds import (
     evaluate_exits,
     fit_temperature,
     geometric_shares,
+    share_grid,
 )
 from smallvit.utils.json_files import brief
 
@@ -44,6 +45,8 @@ KEY = "multi_exit"
 VERSION = 1
 #: The paper's sweep: p = i / 20 for i = 1 to 59.
 SWEEP = tuple(number / 20 for number in range(1, 60))
+#: How thresholds are found: by the paper's rule, or by a search over the shares of all exits.
+RULES = ("geometric", "search")
 
 
 @dataclass
@@ -275,8 +278,12 @@ def calibrate(
     max_gflops: Sequence[float] = (),
     min_accuracy: Sequence[float] = (),
     sweep: Sequence[float] = SWEEP,
+    rule: str = "geometric",
 ) -> Calibration:
-    """Find thresholds for a sweep of budgets by the paper's geometric rule.
+    """Find thresholds for a sweep of budgets.
+
+    The paper's rule assigns images to every exit, however inaccurate it is. The search compares
+    all shares of images on a grid, and may skip exits.
 
     Args:
         logits (Tensor): Logits of each exit on held-out training images, (K, N, num_classes).
@@ -286,19 +293,23 @@ def calibrate(
             "max_softmax".
         with_temperature (bool): Whether to fit a temperature to the logits of each exit and
             divide them by it. Defaults to False.
-        max_gflops (Sequence[float]): Additional budgets: for each, the best row of a finer
-            sweep is added. Defaults to ().
+        max_gflops (Sequence[float]): Additional budgets: for each, the best row of the search
+            and of a finer sweep is added. Defaults to ().
         min_accuracy (Sequence[float]): Additional accuracies in percent, likewise. Defaults to ().
         sweep (Sequence[float]): Values of p in the geometric rule. Defaults to the paper's,
             1/20 to 59/20.
+        rule (str): "geometric" for ``sweep``, or "search" for the rows of the search that no
+            cheaper row equals in accuracy. Defaults to "geometric".
 
     Returns:
         Calibration: Thresholds with their accuracy and cost on these images.
 
     Raises:
-        CalibrationError: If the numbers of exits of ``flops`` and ``logits`` differ, or a budget
-            cannot be met.
+        CalibrationError: If the numbers of exits of ``flops`` and ``logits`` differ, the rule is
+            unknown, or a budget cannot be met.
     """
+    if rule not in RULES:
+        raise CalibrationError(f"unknown rule {rule!r}; expected one of {', '.join(RULES)}")
     if len(flops) != len(logits):
         raise CalibrationError(
             f"expected flops of {len(logits)} exits as in the logits, got {len(flops)}"
@@ -309,18 +320,22 @@ def calibrate(
     confidence, correct = score_exits(logits, labels, policy, temperatures)
     search = ThresholdSearch(confidence)
 
-    def point(p: float) -> tuple[tuple, list[float]]:
-        row = search(geometric_shares(p, len(logits)))
+    def point(shares: Tensor) -> tuple[tuple, list[float]]:
+        row = search(shares)
         return evaluate_exits(choose_exits(confidence, row), correct, flops), row.tolist()
 
-    results = [point(p) for p in sweep]
-    if max_gflops or min_accuracy:
-        fine = [point(p) for p in _fine_sweep()]
-        curve = _curve(correct, [each for each, _ in fine])
-        for budget in max_gflops:
-            results.append(fine[choose_point(curve, flops, budget, None)])
-        for accuracy in min_accuracy:
-            results.append(fine[choose_point(curve, flops, None, accuracy)])
+    searched = []
+    if rule == "search" or max_gflops or min_accuracy:
+        searched = [point(shares) for shares in _candidates(len(logits))]
+    if rule == "search":
+        results = _front(searched)
+    else:
+        results = [point(geometric_shares(p, len(logits))) for p in sweep]
+    curve = _curve(correct, [each for each, _ in searched])
+    for budget in max_gflops:
+        results.append(searched[choose_point(curve, flops, budget, None)])
+    for accuracy in min_accuracy:
+        results.append(searched[choose_point(curve, flops, None, accuracy)])
     results.sort(key=lambda result: result[0][1])
     return Calibration(
         list(map(float, flops)),
@@ -331,9 +346,19 @@ def calibrate(
     )
 
 
-def _fine_sweep() -> list[float]:
+def _candidates(num_exits: int) -> list[Tensor]:
     # From nearly all at the first exit to nearly all at the last.
-    return torch.logspace(-2, 2, 201).tolist()
+    fine = [geometric_shares(p, num_exits) for p in torch.logspace(-2, 2, 201).tolist()]
+    return [*fine, *share_grid(num_exits)]
+
+
+def _front(points: Sequence[tuple]) -> list[tuple]:
+    """Select the points that are more accurate than all cheaper ones."""
+    chosen = []
+    for point in sorted(points, key=lambda each: (each[0][1], -each[0][0])):
+        if not chosen or point[0][0] > chosen[-1][0][0]:
+            chosen.append(point)
+    return chosen
 
 
 def _curve(correct: Tensor, points: Sequence[tuple]) -> AccuracyCostCurve:

@@ -40,6 +40,8 @@ class CalibrationHook(Hook):
             "max_softmax".
         with_temperature (bool): Whether a calibration with ``eval_mode=2`` fits temperatures.
             Defaults to False.
+        rule (str): "geometric" or "search", how a calibration with ``eval_mode=2`` finds the
+            thresholds. Defaults to "geometric", the paper's rule.
     """
 
     def __init__(
@@ -49,11 +51,12 @@ class CalibrationHook(Hook):
         shape: tuple[int, int] | None = None,
         policy: str | dict = "max_softmax",
         with_temperature: bool = False,
+        rule: str = "geometric",
     ) -> None:
         self.dataloader = dataloader
         self.num_images = num_images
         self.shape = shape
-        self.settings = dict(policy=policy, with_temperature=with_temperature)
+        self.settings = dict(policy=policy, with_temperature=with_temperature, rule=rule)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Move the calibration of an older checkpoint into its state dict."""

@@ -5,6 +5,8 @@ that finding a threshold only requires sorting.
 """
 
 from collections.abc import Sequence
+from itertools import combinations
+from math import comb
 
 import numpy as np
 import torch
@@ -30,6 +32,29 @@ def geometric_shares(p: float, num_exits: int) -> Tensor:
     """
     powers = torch.exp(torch.tensor([p]).log() * torch.arange(1, num_exits + 1))
     return powers / powers.sum()
+
+
+def share_grid(num_exits: int, limit: int = 2000) -> list[Tensor]:
+    """List the shares of images for each exit on a regular grid, including exits without images.
+
+    Args:
+        num_exits (int): Number of exits.
+        limit (int): Maximum length of the list, which determines the step of the grid, at least
+            1/50. Defaults to 2000.
+
+    Returns:
+        list[Tensor]: float32 (num_exits, ) each, summing to one.
+    """
+
+    def places(parts: int) -> int:  # of parts and of the bars that separate the exits
+        return parts + num_exits - 1
+
+    parts = 1
+    while parts < 50 and comb(places(parts + 1), num_exits - 1) <= limit:
+        parts += 1
+    bars = combinations(range(places(parts)), num_exits - 1)
+    ends = [torch.tensor([-1, *each, places(parts)]) for each in bars]
+    return [(each.diff() - 1) / parts for each in ends]
 
 
 def find_thresholds(confidence: Tensor, shares: Tensor) -> Tensor:

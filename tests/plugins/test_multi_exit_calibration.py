@@ -19,11 +19,13 @@ from smallvit.plugins.multi_exit.storage import (
     write_checkpoint,
 )
 from smallvit.plugins.multi_exit.thresholds import (
+    NEVER_EXIT,
     choose_exits,
     evaluate_exits,
     find_thresholds,
     fit_temperature,
     geometric_shares,
+    share_grid,
 )
 from smallvit.plugins.multi_exit.timing import Point, as_good_alone, fastest_within
 
@@ -140,6 +142,46 @@ def test_direct_budgets(sets, policy):
         assert not cheaper
 
 
+@given(num_exits=st.integers(2, 9), limit=st.integers(30, 500))
+def test_the_grid_contains_all_shares(num_exits, limit):
+    grid = torch.stack(share_grid(num_exits, limit))
+    assert num_exits <= len(grid) <= limit
+    assert (grid >= 0).all()
+    assert torch.allclose(grid.sum(dim=1), torch.ones(len(grid)))
+    assert len(grid.unique(dim=0)) == len(grid)
+    alone = {tuple(row) for row in torch.eye(num_exits).tolist()}
+    assert alone <= {tuple(row) for row in grid.tolist()}
+
+
+def test_the_search_is_at_least_as_accurate_as_the_rule(sets):
+    rule, search = (
+        calibrate(*sets["calibration"], FLOPS, rule=name).calibration
+        for name in ("geometric", "search")
+    )
+    assert search.flops == sorted(set(search.flops))
+    assert search.accuracy == sorted(set(search.accuracy))
+    assert min(search.flops) == FLOPS[0]
+    for accuracy, cost in zip(rule.accuracy, rule.flops, strict=True):
+        within = [a for a, c in zip(search.accuracy, search.flops, strict=True) if c <= cost + 0.02]
+        assert max(within) >= accuracy - 0.5  # the grid has steps of 2% of the images
+
+
+def test_the_search_skips_an_exit_that_guesses(sets):
+    """With the paper's rule, some images leave at every exit."""
+    logits, labels = sets["calibration"]
+    guessing = torch.stack([torch.randn_like(logits[0]) * 9, *logits[1:]])
+    asked = dict(max_gflops=[2.5])
+    by_rule = calibrate(guessing, labels, FLOPS)
+    searched = calibrate(guessing, labels, FLOPS, rule="search", **asked)
+    assert all(row[0] < NEVER_EXIT for row in by_rule.thresholds)
+    assert searched.select_thresholds(max_gflops=2.5)[0] == NEVER_EXIT
+    accuracy = [
+        each.calibration.accuracy[each.thresholds.index(each.select_thresholds(max_gflops=2.5))]
+        for each in (by_rule, calibrate(guessing, labels, FLOPS, **asked), searched)
+    ]
+    assert accuracy[0] + 5 < accuracy[1] == accuracy[2]
+
+
 def test_impossible_budgets_are_refused(sets):
     calibration = calibrate(*sets["calibration"], FLOPS)
     with pytest.raises(CalibrationError, match=r"0\.5 GFLOPs.*below the cost of the first exit, 1"):
@@ -153,6 +195,8 @@ def test_impossible_budgets_are_refused(sets):
         calibration.select_thresholds()
     with pytest.raises(CalibrationError, match="below the cost of the first exit"):
         calibrate(*sets["calibration"], FLOPS, max_gflops=[0.9])
+    with pytest.raises(CalibrationError, match="unknown rule 'best'; expected one of geometric"):
+        calibrate(*sets["calibration"], FLOPS, rule="best")
     with pytest.raises(CalibrationError, match="flops of 3 exits as in the logits, got 2"):
         calibrate(*sets["calibration"], FLOPS[:2])
     with pytest.raises(CalibrationError, match="for 3 exits, but the model has 2"):

@@ -98,6 +98,22 @@ def test_options_of_calibrate(config, checkpoint, tmp_path, capfd):
     assert "GFLOPs of the exits" in capfd.readouterr().out
 
 
+def test_calibrate_searches_the_shares(config, calibrated, checkpoint, tmp_path, capfd):
+    out = tmp_path / "out.pth"
+    capfd.readouterr()
+    for flags in ((), ("--rule", "search")):
+        argv = (config, checkpoint, "--out", out, "--overwrite", *flags)
+        assert run_main(calibrate.main, *argv) == 0
+        hinted = "a single exit that costs no more; --rule search" in capfd.readouterr().out
+        curve = torch.load(out, weights_only=True)["multi_exit"]["calibration"]
+        # The cascade is hardly trained, so that late exits are not always better than early ones.
+        assert hinted == (not flags)
+        assert (curve["accuracy"] == sorted(set(curve["accuracy"]))) == bool(flags)
+    assert max(curve["accuracy"]) >= max(curve["anytime"])
+    found = evaluate(config, out, tmp_path, "test_evaluator.2.eval_mode=1")
+    assert found["budgeted/exit2"] == evaluate(config, calibrated, tmp_path)["budgeted/exit2"]
+
+
 def test_evaluation_modes(config, checkpoint, calibrated, tmp_path):
     found = evaluate(config, checkpoint, tmp_path)  # mode 2, from the bare weights
     stored = evaluate(config, calibrated, tmp_path, "test_evaluator.2.eval_mode=0")

@@ -45,6 +45,14 @@ def parse_args(argv=None) -> argparse.Namespace:
         help="add the cheapest thresholds with an accuracy of at least A percent",
     )
     parser.add_argument(
+        "--rule",
+        choices=["geometric", "search"],
+        default="geometric",
+        help="thresholds: geometric for shares p, p^2, p^3, ... of the images at the exits, as in "
+        "the paper, or search for the best of all shares, which may skip inaccurate exits; "
+        "default: geometric",
+    )
+    parser.add_argument(
         "--policy",
         choices=["max_softmax", "margin", "entropy"],
         default="max_softmax",
@@ -77,7 +85,9 @@ def output_path(args: argparse.Namespace) -> Path:
     return path
 
 
-def report(calibration) -> None:
+def report(calibration, rule: str) -> None:
+    from smallvit.plugins.multi_exit.plots import beaten_by_one_exit
+
     curve = calibration.calibration
     print(f"GFLOPs of the exits: {', '.join(f'{each:.4g}' for each in calibration.flops)}")
     if set(calibration.temperatures) != {1.0}:
@@ -90,6 +100,12 @@ def report(calibration) -> None:
                 f"{len(each.accuracy)} thresholds from {min(each.flops):.4g} to "
                 f"{max(each.flops):.4g} GFLOPs"
             )
+    beaten = beaten_by_one_exit(curve.flops, curve.accuracy, calibration.flops, curve.anytime).sum()
+    if beaten and rule == "geometric":
+        print(
+            f"{beaten} of {len(curve.flops)} thresholds are less accurate than a single exit that "
+            "costs no more; --rule search finds better ones"
+        )
 
 
 def main(argv=None) -> None:
@@ -110,6 +126,7 @@ def main(argv=None) -> None:
     calibration = calibrate_model(
         model,
         loader,
+        rule=args.rule,
         policy=args.policy,
         with_temperature=args.temperature,
         max_gflops=args.max_gflops,
@@ -119,7 +136,7 @@ def main(argv=None) -> None:
         test = build_loader(cfg.test_dataloader, batch_size=args.batch_size)
         calibration.evaluation = calibration.evaluate(*collect_logits(model, test))
     write_checkpoint(with_calibration(content, calibration), out)
-    report(calibration)
+    report(calibration, args.rule)
     print(f"wrote {out}")
 
 
