@@ -332,10 +332,9 @@ def calibrate(
     else:
         results = [point(geometric_shares(p, len(logits))) for p in sweep]
     curve = _curve(correct, [each for each, _ in searched])
-    for budget in max_gflops:
-        results.append(searched[choose_point(curve, flops, budget, None)])
-    for accuracy in min_accuracy:
-        results.append(searched[choose_point(curve, flops, None, accuracy)])
+    bounds = [(budget, None) for budget in max_gflops] + [(None, each) for each in min_accuracy]
+    asked = [searched[choose_point(curve, flops, *bound)] for bound in bounds]
+    results += [each for each in asked if each not in results]
     results.sort(key=lambda result: result[0][1])
     return Calibration(
         list(map(float, flops)),

@@ -160,6 +160,8 @@ def test_the_search_is_at_least_as_accurate_as_the_rule(sets):
     assert search.flops == sorted(set(search.flops))
     assert search.accuracy == sorted(set(search.accuracy))
     assert min(search.flops) == FLOPS[0]
+    asked = calibrate(*sets["calibration"], FLOPS, rule="search", max_gflops=[2.0])
+    assert asked.calibration == search  # the search contains the best thresholds of a budget
     for accuracy, cost in zip(rule.accuracy, rule.flops, strict=True):
         within = [a for a, c in zip(search.accuracy, search.flops, strict=True) if c <= cost + 0.02]
         assert max(within) >= accuracy - 0.5  # the grid has steps of 2% of the images

@@ -88,17 +88,25 @@ def test_options_of_calibrate(config, checkpoint, tmp_path, capfd):
     stored = torch.load(checkpoint, weights_only=True)
     assert stored["state_dict"]
     argv = (config, checkpoint, "--out", out, "--policy", "entropy", "--temperature")
-    argv = (*argv, "--num-images", "50", "--max-gflops", "0.002", "--min-accuracy", "5")
+    argv = (*argv, "--num-images", "50")
     assert run_main(calibrate.main, *argv) == 0
     result = torch.load(out, weights_only=True)["multi_exit"]
     assert result["policy"] == "entropy"
     assert set(result["temperatures"]) != {1.0}
     assert result["calibration"]["num_images"] == 50
-    assert len(result["thresholds"]) == 61
+    assert len(result["thresholds"]) == 59
     assert "GFLOPs of the exits" in capfd.readouterr().out
+    # Budgets that are met by stored thresholds add none; impossible ones are refused.
+    met = ("--max-gflops", str(result["flops"][-1]), "--min-accuracy", "1.01")
+    assert run_main(calibrate.main, *argv, "--overwrite", *met) == 0
+    capfd.readouterr()
+    refused = {"--max-gflops": "below the cost of the first exit", "--min-accuracy": "in percent"}
+    for flag, reason in refused.items():
+        assert run_main(calibrate.main, *argv, "--overwrite", flag, "1e-9") != 0
+        assert reason in capfd.readouterr().err
 
 
-def test_calibrate_searches_the_shares(config, calibrated, checkpoint, tmp_path, capfd):
+def test_calibrate_searches_the_shares(config, checkpoint, tmp_path, capfd):
     out = tmp_path / "out.pth"
     capfd.readouterr()
     for flags in ((), ("--rule", "search")):
@@ -111,7 +119,9 @@ def test_calibrate_searches_the_shares(config, calibrated, checkpoint, tmp_path,
         assert (curve["accuracy"] == sorted(set(curve["accuracy"]))) == bool(flags)
     assert max(curve["accuracy"]) >= max(curve["anytime"])
     found = evaluate(config, out, tmp_path, "test_evaluator.2.eval_mode=1")
-    assert found["budgeted/exit2"] == evaluate(config, calibrated, tmp_path)["budgeted/exit2"]
+    by_rule = evaluate(config, checkpoint, tmp_path)
+    assert found != by_rule
+    assert found == evaluate(config, checkpoint, tmp_path, "custom_hooks.0.rule=search")
 
 
 def test_evaluation_modes(config, checkpoint, calibrated, tmp_path):

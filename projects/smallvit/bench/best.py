@@ -91,8 +91,13 @@ def find_best(found: Findings, out: str) -> Best:
     if chosen in found.tested:
         mistakes = _mistakes(found.tested[chosen], classes, found.plan["settings"].data)
     file = shlex.quote(osp.join(chosen.folder(out), "model.pth"))
-    config = shlex.quote(osp.join(chosen.folder(out), "config.py"))
-    calibrate = f"smallvit calibrate {config} {file} --evaluate"
+    commands = [
+        f"smallvit predict {file} IMAGES --out predicted",
+        f"smallvit export {file} --out model.onnx --preprocess",
+    ]
+    if chosen.method.partition("+")[0] == "dvt":
+        config = shlex.quote(osp.join(chosen.folder(out), "config.py"))
+        commands.insert(0, f"smallvit calibrate {config} {file} --evaluate")
     return Best(
         title=f"{names[0]}, {samples_label(count)}",
         run=chosen,
@@ -100,11 +105,7 @@ def find_best(found: Findings, out: str) -> Best:
         classes=_classes(classes, counts, len(tested)),
         matrix=_matrix(classes, counts) if tested else [],
         mistakes=mistakes,
-        commands=[
-            *[calibrate] * (chosen.method.partition("+")[0] == "dvt"),
-            f"smallvit predict {file} IMAGES --out predicted",
-            f"smallvit export {file} --out model.onnx --preprocess",
-        ],
+        commands=commands,
     )
 
 
