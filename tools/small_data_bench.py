@@ -58,6 +58,9 @@ def parse_args(argv=None) -> argparse.Namespace:
         "maps, swin and swin+shortcut instead of resnet",
     )
     parser.add_argument(
+        "--void-id", type=natural, metavar="N", help="pixel value of label maps to ignore"
+    )
+    parser.add_argument(
         "--samples-per-class",
         nargs="+",
         type=samples,
@@ -124,8 +127,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--params",
         type=count,
         metavar="N",
-        help="target number of parameters of all networks, within 10%%; default: 0.25M, or 5.7M "
-        "for images above 64x64",
+        help="target number of parameters of all networks, within 10%%, with necks and heads; "
+        "default: 0.25M, 5.7M for images above 64x64, 2M for boxes and label maps",
     )
     sizes.add_argument(
         "--flops",

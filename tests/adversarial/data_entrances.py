@@ -299,7 +299,7 @@ def _begun(out: Path, pool: object, **changes: object) -> Any:
         **dict(samples_per_class=["all"], budget_minutes=None, image_size=32, batch_size=16),
         **dict(no_flip=True, jobs=1, threads=1, workers=0, schedule="cosine"),
         **dict(params=None, flops=None, as_published=True, no_lr_search=True),
-        **dict(unlabeled=None, pretraining_share=0.5, val_per_class=None),
+        **dict(unlabeled=None, pretraining_share=0.5, val_per_class=None, void_id=None),
     )
     bench = Bench(argparse.Namespace(**asked | changes), str(out), [parse_method("vit")])
     bench.pool = pool

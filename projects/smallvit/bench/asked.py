@@ -29,23 +29,17 @@ def make_settings(
     Returns:
         BenchSettings: Settings of the bench.
 
-    Raises:
-        UserError: If a network size is requested for another task than classification.
     """
     dense = task != CLASSIFICATION
-    if dense and (args.params or args.flops):
-        raise UserError(
-            f"--{'params' if args.params else 'flops'}: the networks for {task} keep the sizes of "
-            "their mini configs; the report states how much they differ"
-        )
     budget, amount = "minutes", args.budget_minutes
     for name in ("iters", "epochs"):
         if getattr(args, name) is not None:
             budget, amount = name, getattr(args, name)
-    sizes, target = "params", args.params or TARGETS["small" if size <= SMALL else "large"]
+    usual = task if dense else "small" if size <= SMALL else "large"
+    sizes, target = "params", args.params or TARGETS[usual]
     if args.flops:
         sizes, target = "flops", args.flops
-    elif args.as_published or dense:
+    elif args.as_published:
         sizes, target = PUBLISHED, 0.0
     return BenchSettings(
         args.data if args.data == DIGITS else osp.abspath(args.data),
@@ -63,6 +57,7 @@ def make_settings(
         task,
         prepared if dense else "",
         args.val_per_class or 0,
+        args.void_id,
     )
 
 

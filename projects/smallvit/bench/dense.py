@@ -16,6 +16,7 @@ from smallvit.apis.training.plan import image_size
 from smallvit.apis.training.writing import config_text
 from smallvit.bench.methods import parse_method
 from smallvit.bench.settings import BenchSettings, Run
+from smallvit.bench.sizes import set_width
 from smallvit.bench.tasks import DETECTION, SEGMENTATION, TASKS, config_name
 from smallvit.datasets.recognition import recognize
 from smallvit.datasets.recognition.own_data import OwnData
@@ -26,17 +27,20 @@ from smallvit.errors import UserError
 FORMS = {"custom-coco": DETECTION, "custom-boxes": DETECTION, "custom-masks": SEGMENTATION}
 
 
-def describe_dense(data: str, prepared: str, report: Callable) -> dict[str, Any] | None:
+def describe_dense(
+    data: str, prepared: str, void: int | None, report: Callable
+) -> dict[str, Any] | None:
     """Describe a dataset with boxes, masks or label maps.
 
     Args:
         data (str): COCO annotation file, or a folder.
         prepared (str): Folder for converted annotations and generated splits.
+        void (int | None): Pixel value of label maps to ignore.
         report (Callable): Unused.
 
     Returns:
         dict[str, Any] | None: Description as of :func:`smallvit.bench.looking.describe`, with
-        ``task``; None for other data, such as folders of classes.
+        ``task`` and ``notes``; None for other data, such as folders of classes.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="smallvit-bench-") as folder:
@@ -47,7 +51,8 @@ def describe_dense(data: str, prepared: str, report: Callable) -> dict[str, Any]
         return None
     if form not in FORMS:
         return None
-    found = recognize(data, prepared)  # what it writes is kept for the runs
+    void = void if FORMS[form] == SEGMENTATION else None
+    found = recognize(data, prepared, void=void)  # what it writes is kept for the runs
     same = "test" not in found.images
     counts = {
         split: [found.counts.get(split, {}).get(name, 0) for name in found.classes]
@@ -63,6 +68,7 @@ def describe_dense(data: str, prepared: str, report: Callable) -> dict[str, Any]
         tested_on="the validation images" if same else "the test images",
         same_images=same,
         image_size=image_size(found, survey),
+        notes=list(found.notes),
     )
 
 
@@ -93,7 +99,7 @@ def dense_config(settings: BenchSettings, run: Run, workers: int) -> Config:
     Returns:
         Config: Config with a schedule in iterations.
     """
-    found = recognize(settings.data, settings.prepared)
+    found = recognize(settings.data, settings.prepared, void=settings.void)
     name = config_name(parse_method(run.method), settings.task)
     wishes = Wishes(
         epochs=1, batch_size=settings.batch_size, image_size=settings.image_size, seed=run.seed
@@ -105,8 +111,12 @@ def dense_config(settings: BenchSettings, run: Run, workers: int) -> Config:
             file.write(config_text(plan, folder, "small_data_bench.py"))
         cfg = read_config(path)
     cfg.pop("fit_to_folder", None)
+    if run.width:
+        set_width(cfg.model, run.width)
     cfg.optim_wrapper.optimizer.lr *= run.rate
     _count_in_steps(cfg, TASKS[settings.task].metric)
+    if settings.task == DETECTION:
+        cfg.val_evaluator.metric = ["bbox"]  # evaluating masks doubles the time of a validation
     for split in ("train", "val", "test"):
         loader = cfg[f"{split}_dataloader"]
         loader.num_workers, loader.persistent_workers = workers, workers > 0

@@ -12,6 +12,7 @@ from mmengine.registry import DATASETS, init_default_scope
 
 from smallvit.bench.dense import describe_dense
 from smallvit.bench.recipe import DIGITS, SPLITS
+from smallvit.bench.tasks import SEGMENTATION
 from smallvit.datasets.formats.folders import size_of_image
 from smallvit.datasets.formats.table import is_table, read_table
 from smallvit.datasets.recognition.folders import count_class_folders
@@ -19,21 +20,29 @@ from smallvit.errors import DataError, UserError
 from smallvit.utils.data_fingerprint import fingerprint
 
 
-def look(data: str, prepared: str, report: Callable) -> dict[str, Any]:
+def look(data: str, prepared: str, void: int | None, report: Callable) -> dict[str, Any]:
     """Describe the user's dataset for any task.
 
     Args:
         data (str): ``digits``, a folder, or a COCO annotation file.
         prepared (str): Folder for converted annotations and generated splits.
+        void (int | None): Pixel value of label maps to ignore.
         report (Callable): Unused.
 
     Returns:
-        dict: Description as of :func:`describe`, with ``task`` unless it is classification.
+        dict: Description as of :func:`describe`, with ``task`` and ``notes`` (messages for the
+        user) unless it is classification.
+
+    Raises:
+        UserError: If a pixel value is given for data without label maps, or the data cannot be
+            used.
     """
     if data != DIGITS:
         _refuse_bands(data)
     classes = data == DIGITS or is_table(data)
-    dense = None if classes else describe_dense(data, prepared, report)
+    dense = None if classes else describe_dense(data, prepared, void, report)
+    if void is not None and (dense is None or dense["task"] != SEGMENTATION):
+        raise UserError(f"--void-id {void} requires label maps, and {data} contains none")
     return describe(data, report) if dense is None else dense
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from smallvit.analysis.benchmark import BenchmarkSettings, benchmark
@@ -16,7 +18,7 @@ from smallvit.bench.methods import parse_method
 from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.recipe import model_config, run_config
 from smallvit.bench.references import seen_size, without_weights
-from smallvit.bench.sizes import FLOPS, can_widen, find_width, step_of, width_of
+from smallvit.bench.sizes import FLOPS, can_widen, find_width, set_width, step_of, width_of
 from smallvit.bench.tasks import CLASSIFICATION
 from smallvit.engine.models import build_model
 
@@ -47,15 +49,17 @@ def fit(
             if method.base.endswith(".py"):
                 model_config(method, settings.image_size, num_classes)  # refuses other configs
             continue
-        plain = model_config(parse_method(method.base), settings.image_size, num_classes)
-        measure = partial(_size, settings, name, num_classes)
-        fitted = find_width(measure, step_of(plain), settings.target, width_of(plain))
+        cfg = run_config(settings, Run(name, None, 0, 1, 1), num_classes)
+        measure = partial(_size, settings, cfg)
+        fitted = find_width(measure, step_of(cfg.model), settings.target, width_of(cfg.model))
         found[name] = {"width": fitted.width, "size": fitted.size}
     return found
 
 
-def _size(settings: BenchSettings, network: str, num_classes: int, width: int) -> int:
-    cfg = run_config(settings, Run(network, None, 0, 1, 1, width), num_classes)
+def _size(settings: BenchSettings, published: Config, width: int) -> int:
+    cfg = deepcopy(published)
+    if width:
+        set_width(cfg.model, width)
     init_default_scope(cfg.default_scope)
     if settings.sizes == FLOPS:
         return complexity(cfg, (settings.image_size,) * 2)["flops"]

@@ -93,7 +93,10 @@ class Planning:
         args = self.args
         print(f"inspecting {args.data}", flush=True)
         prepared = osp.join(self.out, "data")
-        self.data = self._ask(Job("data", "look", (args.data, prepared), self._log("data")))
+        arguments = (args.data, prepared, args.void_id)
+        self.data = self._ask(Job("data", "look", arguments, self._log("data")))
+        for note in self.data.pop("notes", ()):
+            print(note, flush=True)
         task = self.data.get("task", CLASSIFICATION)
         if not self.methods:
             names = DEFAULT_METHODS if task == CLASSIFICATION else DENSE_METHODS

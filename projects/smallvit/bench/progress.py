@@ -78,10 +78,17 @@ class Display:
         runs (dict[str, Run]): Runs by the names of their jobs.
         jobs (int): Number of concurrent runs.
         stream (TextIO, optional): Output stream. Defaults to None, standard output.
+        metric (str): Name of the measured percentage. Defaults to "accuracy".
     """
 
-    def __init__(self, runs: dict[str, Run], jobs: int, stream: TextIO | None = None) -> None:
-        self.runs = runs
+    def __init__(
+        self,
+        runs: dict[str, Run],
+        jobs: int,
+        stream: TextIO | None = None,
+        metric: str = "accuracy",
+    ) -> None:
+        self.runs, self.metric = runs, metric
         self.table = Timetable(list(runs.values()), jobs)
         self.stream = stream or sys.stdout
         self.ended_jobs = 0
@@ -122,7 +129,7 @@ class Display:
             return
         result = outcome.value
         self.say(
-            f"{place} {job.name}: accuracy {result['accuracy']:.2f}%, trained in "
+            f"{place} {job.name}: {self.metric} {result['accuracy']:.2f}%, trained in "
             f"{duration(result.get('train_seconds', result.get('seconds')))}{left}"
         )
 
@@ -137,8 +144,14 @@ class Display:
 class LiveDisplay(Display):
     """Live display with a progress bar for each running job and one for the whole bench."""
 
-    def __init__(self, runs: dict[str, Run], jobs: int, stream: TextIO | None = None) -> None:
-        super().__init__(runs, jobs, stream)
+    def __init__(
+        self,
+        runs: dict[str, Run],
+        jobs: int,
+        stream: TextIO | None = None,
+        metric: str = "accuracy",
+    ) -> None:
+        super().__init__(runs, jobs, stream, metric)
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
@@ -191,17 +204,18 @@ class LiveDisplay(Display):
         self.progress.console.print(line)
 
 
-def open_display(runs: dict[str, Run], jobs: int) -> Display:
+def open_display(runs: dict[str, Run], jobs: int, metric: str) -> Display:
     """Create the display for the current output, a terminal or a file.
 
     Args:
         runs (dict[str, Run]): Runs by the names of their jobs.
         jobs (int): Number of concurrent runs.
+        metric (str): Name of the measured percentage.
 
     Returns:
         Display: Display, to be used as a context manager.
     """
-    return (LiveDisplay if sys.stdout.isatty() else Display)(runs, jobs)
+    return (LiveDisplay if sys.stdout.isatty() else Display)(runs, jobs, metric=metric)
 
 
 def duration(seconds: float | None) -> str:

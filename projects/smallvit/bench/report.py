@@ -295,6 +295,7 @@ def _settings(found: Findings) -> dict[str, str]:
         "budget": f"{settings.amount:g} {settings.budget}",
         "batch size": str(settings.batch_size),
         "horizontal flips": "yes" if settings.flip else "no",
+        **({} if settings.void is None else {"ignored label value": str(settings.void)}),
         **({"unlabeled images": settings.unlabeled} if settings.unlabeled else {}),
         "parallel runs": str(found.plan.get("jobs")),
         "steps": str(next(iter(steps.values()))) if alike else "; ".join(listed),

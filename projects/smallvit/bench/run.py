@@ -23,6 +23,7 @@ from smallvit.bench.search import groups_to_search, search
 from smallvit.bench.settings import steps_label
 from smallvit.bench.slots import loading_processes, make_slots
 from smallvit.bench.stored import check_costs, read_or_tell
+from smallvit.bench.tasks import TASKS
 from smallvit.bench.watchers import Keeper
 from smallvit.errors import UserError
 
@@ -152,7 +153,9 @@ class Bench:
         label = f"{len(left)} runs, {len(self.slots)} at a time, {steps_label(left)} each"
         print(f"{label}, in {self.out}", flush=True)
         shown = {run.name: run for run in left}
-        with open_display(shown, len(self.slots)) as display:
+        with open_display(
+            shown, len(self.slots), TASKS[self.planning.settings.task].short
+        ) as display:
             self.pool.run(list(jobs.values()), Keeper(display, shown, self.out))
 
     def _prolong(self, names: set[str], doublings: int) -> bool:

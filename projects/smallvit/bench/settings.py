@@ -38,6 +38,7 @@ class BenchSettings:
         task (str): Task of the dataset. Defaults to "classification".
         prepared (str): Folder with converted data of other tasks. Defaults to "".
         val_samples (int): Validation images per class. Defaults to 0: all.
+        void (int, optional): Pixel value of label maps to ignore. Defaults to None: 255 only.
     """
 
     data: str
@@ -55,6 +56,7 @@ class BenchSettings:
     task: str = "classification"
     prepared: str = ""
     val_samples: int = 0
+    void: int | None = None
 
 
 @dataclass(frozen=True)

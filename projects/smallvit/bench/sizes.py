@@ -2,7 +2,8 @@
 
 The width is the number of channels of a network's first stage. Everything else is scaled in
 proportion: the hidden layers of a transformer, the later stages of a pyramid, the exits of a
-cascade.
+cascade. Detectors and segmentors count as a whole; the channels of their necks and heads are not
+scaled.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ from dataclasses import dataclass
 
 from mmengine.config import ConfigDict
 
-from smallvit.bench.methods import BASES, Method
+from smallvit.bench.methods import BASES, DENSE_ONLY, Method
 
 #: Relative tolerance within which a size counts as equal to the target.
 TOLERANCE = 0.1
-#: Default number of parameters by the tier of the images: a value between those of the mini
-#: networks, and that of DeiT-Ti.
-TARGETS = {"small": 0.25e6, "large": 5.7e6}
+#: Default number of parameters by the tier of the images or the task: values between those of the
+#: mini networks, and that of DeiT-Ti.
+TARGETS = {"small": 0.25e6, "large": 5.7e6, "detection": 2e6, "segmentation": 2e6}
 #: Measures of size: parameters, FLOPs, or no scaling.
 PARAMS, FLOPS, PUBLISHED = "params", "flops", "published"
+#: Pyramids of transformers, with a number of heads for each stage.
+PYRAMIDS = ("SwinTransformer", "CvT")
+#: Parts of a model that read the outputs of the backbone, besides the neck.
+HEADS = ("head", "decode_head", "auxiliary_head")
 #: Maximum width, in steps.
 MOST_STEPS = 1 << 10
 
@@ -48,14 +53,14 @@ def can_widen(method: Method) -> bool:
     Returns:
         bool: False for models of timm and of user configs, which are not scaled.
     """
-    return method.base in BASES
+    return method.base in (*BASES, *DENSE_ONLY)
 
 
 def step_of(model: Mapping) -> int:
     """Compute the step by which the width of a network can change.
 
     Args:
-        model (Mapping): Config of the model, without additions.
+        model (Mapping): Config of the model.
 
     Returns:
         int: Number of channels.
@@ -66,6 +71,10 @@ def step_of(model: Mapping) -> int:
         return 1
     if kind == "DWNet":
         return 2
+    if kind in PYRAMIDS:
+        dims = _dims(backbone)
+        stages = zip(_heads(backbone), dims, strict=True)
+        return math.lcm(2, *(heads // math.gcd(heads, dim // dims[0]) for heads, dim in stages))
     # All heads have the same width, and DHVT's convolutional patch embedding halves the channels.
     steps = [
         math.lcm(_transformer(part)["num_heads"], max(2, part.get("patch_size", 2) // 2))
@@ -75,7 +84,20 @@ def step_of(model: Mapping) -> int:
 
 
 def _kind(backbone: Mapping) -> str:
-    return backbone["type"].rpartition(".")[2]
+    """Class name of the network, also within the shortcut."""
+    return backbone.get("host", backbone["type"]).rpartition(".")[2]
+
+
+def _dims(backbone: Mapping) -> list[int]:
+    """Channels of the stages of a pyramid of transformers."""
+    if _kind(backbone) == "SwinTransformer":
+        return [backbone["embed_dims"] * 2**stage for stage in range(len(backbone["depths"]))]
+    return list(backbone["arch"]["embed_dims"])
+
+
+def _heads(backbone: Mapping) -> list[int]:
+    of = backbone if _kind(backbone) == "SwinTransformer" else backbone["arch"]
+    return list(of["num_heads"])
 
 
 def _parts(backbone: Mapping) -> Sequence[Mapping]:
@@ -111,6 +133,8 @@ def width_of(model: Mapping) -> int:
         return backbone.get("base_channels", 64 if kind == "ResNet" else 16)
     if kind == "DWNet":
         return _pyramid(backbone)["embed_dims"]
+    if kind in PYRAMIDS:
+        return _dims(backbone)[0]
     return _transformer(_parts(backbone)[0])["embed_dims"]
 
 
@@ -122,32 +146,48 @@ def _pyramid(backbone: Mapping) -> dict:
 
 
 def set_width(model: ConfigDict, width: int) -> None:
-    """Change the width of a network.
+    """Change the width of a network, and the input channels of the parts that read its outputs.
 
     Args:
-        model (ConfigDict): Config of the model, without additions, changed in place.
+        model (ConfigDict): Config of the model, changed in place.
         width (int): Channels of its first stage; a multiple of :func:`step_of`.
     """
-    backbone = model.backbone
+    before = width_of(model)
+    _widen(model.backbone, width)
+    necks = model.get("neck") or []
+    readers = necks if isinstance(necks, list) else [necks]
+    readers = [*readers, *(model[key] for key in HEADS if model.get(key))]
+    for reader in readers:
+        for key in ("in_channels", "embed_dim"):
+            if key in reader:
+                reader[key] = _scaled(reader[key], width, before)
+
+
+def _scaled(channels: int | Sequence[int], width: int, before: int) -> int | list[int]:
+    if isinstance(channels, int):
+        return channels * width // before
+    return [each * width // before for each in channels]
+
+
+def _widen(backbone: ConfigDict, width: int) -> None:
     kind = _kind(backbone)
     if kind in ("ResNet", "CifarResNet"):
-        before = width_of(model)
         backbone.base_channels = width
         if kind == "ResNet":
             backbone.stem_channels = width
-        model.head.in_channels = model.head.in_channels * width // before
-        return
-    model.head.in_channels = width
-    if kind == "DWNet":
-        arch = _pyramid(backbone)
-        backbone.arch = ConfigDict(arch, embed_dims=width)
-        model.head.in_channels = width * 2 ** (len(arch["depths"]) - 1)
-        return
-    for part in _parts(backbone):
-        arch = _transformer(part)
-        ratio = arch["feedforward_channels"] / arch["embed_dims"]
-        hidden = round(ratio * width)
-        part.arch = ConfigDict(arch, embed_dims=width, feedforward_channels=hidden)
+    elif kind == "DWNet":
+        backbone.arch = ConfigDict(_pyramid(backbone), embed_dims=width)
+    elif kind == "SwinTransformer":
+        backbone.embed_dims = width
+    elif kind == "CvT":
+        dims = _dims(backbone)
+        backbone.arch.embed_dims = tuple(_scaled(dims, width, dims[0]))
+    else:
+        for part in _parts(backbone):
+            arch = _transformer(part)
+            ratio = arch["feedforward_channels"] / arch["embed_dims"]
+            hidden = round(ratio * width)
+            part.arch = ConfigDict(arch, embed_dims=width, feedforward_channels=hidden)
 
 
 def find_width(measure: Callable[[int], float], step: int, target: float, published: int) -> Fitted:

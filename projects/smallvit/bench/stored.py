@@ -67,6 +67,8 @@ def check_result(found: dict) -> dict:
             raise ValueError("curve contains a point that is not a pair")
         require_count(point[0], "curve")
         require_number(point[1], "curve", most=100)
+    for name, value in require_type(found.get("metrics", {}), "metrics", dict).items():
+        require_number(value, f"metrics.{name}", least=-1)
     if found.get("pretraining") is not None:
         check_pretraining(require_type(found["pretraining"], "pretraining", dict))
     return found
@@ -185,6 +187,7 @@ def check_plan(plan: dict) -> dict[str, Any]:
     require_number(settings.get("pretraining", 0.5), "settings.pretraining", most=1)
     require_type(settings.get("prepared", ""), "settings.prepared", str)
     require_count(settings.get("val_samples", 0), "settings.val_samples")
+    require_count(settings.get("void") or 0, "settings.void")
     for key, known in (
         ("sizes", ("published", "params", "flops")),
         ("schedule", ("cosine", "trapezoid")),

@@ -20,6 +20,7 @@ class Task:
         metric (str): Key of the metric in the results of the evaluator.
         scale (float): Factor that converts it to percent.
         title (str): Display name of the metric.
+        short (str): Its abbreviation.
         ending (str): Suffix of the config names of the mini networks.
         batch (int): Default training batch size.
         other (str): Key of the metric if images may have several labels.
@@ -29,6 +30,7 @@ class Task:
     metric: str
     scale: float
     title: str
+    short: str
     ending: str
     batch: int
     other: str = ""
@@ -48,9 +50,11 @@ class Task:
 
 
 TASKS = {
-    CLASSIFICATION: Task("accuracy/top1", 1.0, "accuracy", "", 64, "multi-label/mAP"),
-    DETECTION: Task("coco/bbox_mAP", 100.0, "box AP (COCO, IoU 0.50 to 0.95)", "_digits-det", 8),
-    SEGMENTATION: Task("mIoU", 1.0, "mean IoU over the classes", "_digits-seg", 8),
+    CLASSIFICATION: Task("accuracy/top1", 1.0, "accuracy", "accuracy", "", 64, "multi-label/mAP"),
+    DETECTION: Task(
+        *("coco/bbox_mAP", 100.0, "box AP (COCO, IoU 0.50 to 0.95)", "box AP", "_digits-det", 8)
+    ),
+    SEGMENTATION: Task("mIoU", 1.0, "mean IoU over the classes", "mIoU", "_digits-seg", 8),
 }
 #: Networks with a mini form in detectors and segmentors, and what can be added to each.
 DENSE = {"vit": ("shortcut",), "swin": ("shortcut",), "dhvt": (), "dwnet": (), "cvt": ()}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import glob
 import json
+import math
 import os
 import os.path as osp
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -83,6 +84,7 @@ def train(
         "samples": run.samples,
         "seed": run.seed,
         "accuracy": task.percent(tested),
+        "metrics": _finite(tested),
         "val_accuracy": task.percent({task.metric: runner.message_hub.get_info("best_score")}),
         "iters": run.iters,
         "train_seconds": read_record(folder)["wall_seconds"],
@@ -168,6 +170,12 @@ def _train(
     runner.register_hook(progress, priority="VERY_LOW")
     runner.train()
     return runner, [[int(at), value] for at, value in progress.curve.items()]
+
+
+def _finite(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Keep the numbers that JSON can represent; classes without pixels are NaN."""
+    found = {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 
 def read_pretraining(folder: str) -> dict[str, Any] | None:

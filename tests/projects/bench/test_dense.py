@@ -48,6 +48,7 @@ def asked(**changes):
         **dict(as_published=False, data="data", batch_size=None, no_flip=True),
         **dict(schedule="trapezoid", no_lr_search=True, unlabeled=None, pretraining_share=0.5),
         val_per_class=None,
+        void_id=None,
     )
     return argparse.Namespace(**known | changes)
 
@@ -61,15 +62,15 @@ def asked(**changes):
 )
 def test_from_data_to_a_run(write, task, model, name, tmp_path):
     data, prepared = write(tmp_path / "data"), tmp_path / "out" / "data"
-    found = look(str(data), str(prepared), None)
+    found = look(str(data), str(prepared), None, None)
     assert (found["task"], found["image_size"], found["same_images"]) == (task, 64, True)
     assert check_samples(["all"], found) == [None]
     with pytest.raises(UserError, match="--samples-per-class 5: not available for detection"):
         check_samples(["5"], found)
     settings = make_settings(asked(data=str(data)), 64, task, str(prepared))
-    assert (settings.batch_size, settings.sizes) == (8, "published")
-    with pytest.raises(UserError, match="--params: the networks for"):
-        make_settings(asked(params=1e5), 64, task)
+    assert (settings.batch_size, settings.sizes, settings.target) == (8, "params", 2e6)
+    assert make_settings(asked(params=1e6), 64, task).target == 1e6
+    assert make_settings(asked(as_published=True), 64, task).sizes == "published"
     run = Run(name, None, 3, 40, 2, rate=3.0)
     cfg = run_config(settings, run, len(found["classes"]))
     plain = run_config(settings, Run(name, None, 3, 40, 2), len(found["classes"]))
@@ -81,6 +82,8 @@ def test_from_data_to_a_run(write, task, model, name, tmp_path):
     assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (40, 20)
     assert cfg.default_hooks.checkpoint.save_best == TASKS[task].metric
     assert cfg.randomness.seed == 3
+    if task == "detection":
+        assert cfg.val_evaluator.metric == ["bbox"]
     steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]
     assert not any("Flip" in step for step in steps)
     flipped = make_settings(asked(data=str(data), no_flip=False), 64, task, str(prepared))
@@ -93,7 +96,7 @@ def test_folders_of_classes_are_classified(tmp_path):
         (tmp_path / name).mkdir()
         for number in range(5):
             cv2.imwrite(str(tmp_path / name / f"{number}.png"), np.zeros((32, 32, 3), np.uint8))
-    assert "task" not in look(str(tmp_path), str(tmp_path / "out"), None)
+    assert "task" not in look(str(tmp_path), str(tmp_path / "out"), None, None)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +123,8 @@ def test_numbers_are_percent():
 
 def test_results_beside_the_images_are_no_other_images(tmp_path):
     data, out = write_boxes(tmp_path / "data"), tmp_path / "data" / "bench"
-    before = look(str(data), str(out / "data"), None)
+    before = look(str(data), str(out / "data"), None, None)
     (out / "report.html").write_text("report")
-    assert look(str(data), str(out / "data"), None) == before
+    assert look(str(data), str(out / "data"), None, None) == before
     (tmp_path / "data" / "note.txt").write_text("another file")
-    assert look(str(data), str(out / "data"), None) != before
+    assert look(str(data), str(out / "data"), None, None) != before

@@ -57,7 +57,7 @@ def go_on(out, *names):
         **dict(iters=30, epochs=None, budget_minutes=None, image_size=32, batch_size=16),
         **dict(no_flip=True, jobs=1, threads=1, workers=0, schedule="trapezoid"),
         **dict(params=None, flops=None, as_published=True, no_lr_search=True),
-        **dict(unlabeled=None, pretraining_share=0.5, val_per_class=None),
+        **dict(unlabeled=None, pretraining_share=0.5, val_per_class=None, void_id=None),
     )
     running = bench.Bench(arguments, str(out), [parse_method(name) for name in names])
     running.pool = Pool()

@@ -21,8 +21,6 @@ from smallvit.utils.configs import walk
 
 #: Stride of the smallest anchors in pixels, which is their size at scale 1.
 STRIDE = 4
-#: Default maximum number of detections per image.
-USUAL = 100
 
 
 def model_settings(plan: Plan) -> dict[str, Any]:
@@ -169,12 +167,19 @@ def _of_run(folder: str, backbone: ConfigDict) -> str:
 
 
 def _fit_regions(cfg: Config, plan: Plan) -> None:
-    """Adapt the smallest anchors and the number of detections per image to the data."""
+    """Adapt the smallest anchors and the numbers of detections and proposals to the data."""
     side = plan.data.side * plan.size / max(plan.data.longest, 1)
     scale = min(8, max(2, round(side / STRIDE)))
     if cfg.model.get("rpn_head") and "anchor_generator" in cfg.model.rpn_head:
         cfg.model.rpn_head.anchor_generator.scales = [scale]
     most = plan.data.most_objects
-    rcnn = (cfg.model.get("test_cfg") or {}).get("rcnn")
-    if rcnn is not None and most > USUAL:
-        rcnn.max_per_img = int(most * 1.25)
+    testing = cfg.model.get("test_cfg") or {}
+    rcnn = testing.get("rcnn")
+    if rcnn is None:
+        return
+    rcnn.max_per_img = max(rcnn.max_per_img, int(most * 1.25))
+    # An object without a proposal is never found.
+    training = cfg.model.get("train_cfg") or {}
+    for rpn in filter(None, (testing.get("rpn"), training.get("rpn_proposal"))):
+        least = max(rpn.max_per_img, rcnn.max_per_img)
+        rpn.max_per_img, rpn.nms_pre = least, max(rpn.nms_pre, least)
