@@ -109,6 +109,11 @@ each column is bold. Click a column title to sort.</p>
 {{- cell.text }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table>
 <p class=note>{{ cost_note }}</p>
+{% if metrics.names -%}
+<h3>All test metrics</h3>
+<p>Means over the seeds in percent, as the evaluator of the task names them.</p>
+{{ table(["method"] + metrics.names, metrics.rows) }}
+{% endif -%}
 {% for each in figures -%}
 <figure><img alt="{{ each.caption }}" src="data:image/png;base64,{{ each.data }}">
 <figcaption>{{ each.caption }}</figcaption></figure>

@@ -13,8 +13,8 @@ from smallvit.bench.page import render
 from smallvit.bench.plan import TEACHER_SHARE, BenchSettings, Run, samples_label
 from smallvit.bench.progress import duration
 from smallvit.bench.results import is_guided
-from smallvit.bench.table import short
-from smallvit.bench.tasks import CLASSIFICATION
+from smallvit.bench.table import metric_rows, other_metrics, short
+from smallvit.bench.tasks import CLASSIFICATION, TASKS
 from smallvit.bench.verdict import answers, missing_note, notes, size_note
 
 CAPTIONS = (
@@ -52,6 +52,7 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
         pretrainings=list(_pretrainings(found)),
         results=found.table,
         cost_note=_cost_note(found),
+        metrics=_metrics(found),
         figures=[
             _figure(path, caption)
             for path, caption in zip(pictures, CAPTIONS, strict=True)
@@ -66,6 +67,12 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
         commands=found.plan.get("command", []),
         settings=_settings(found),
     )
+
+
+def _metrics(found: Findings) -> dict[str, list]:
+    names = other_metrics(found.results)
+    scale = TASKS[found.plan["settings"].task].scale
+    return {"names": names, "rows": list(metric_rows(found.results, names, scale))}
 
 
 def _cost_note(found: Findings) -> str:

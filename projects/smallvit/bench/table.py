@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import html
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from smallvit.bench.methods import TEACHER
@@ -162,6 +163,45 @@ def to_text(table: Table) -> str:
     )
 
 
+def other_metrics(results: Mapping[Run, dict]) -> list[str]:
+    """List the metrics of the test beside the one by which methods are compared.
+
+    Args:
+        results (Mapping[Run, dict]): Result of each finished run.
+
+    Returns:
+        list[str]: Keys, such as ``coco/segm_mAP``, in the order of the evaluator; none for
+        classification, which has one metric.
+    """
+    found = dict.fromkeys(name for each in results.values() for name in each.get("metrics", {}))
+    return list(found) if len(found) > 1 else []
+
+
+def metric_rows(
+    results: Mapping[Run, dict], names: Sequence[str], scale: float
+) -> Iterator[list[str]]:
+    """Compute the means of all metrics over the seeds.
+
+    Args:
+        results (Mapping[Run, dict]): Result of each finished run.
+        names (Sequence[str]): Keys of the metrics.
+        scale (float): Factor that converts them to percent.
+
+    Yields:
+        list[str]: Method and formatted means; "-" where no seed has the metric.
+    """
+    groups: dict[str, list[dict]] = {}
+    for run, result in results.items():
+        groups.setdefault(run.method, []).append(result.get("metrics", {}))
+    for method, several in groups.items():
+        row = [method]
+        for name in names:
+            # COCO's evaluation returns -1 for sizes without objects.
+            values = [each[name] for each in several if each.get(name, -1.0) >= 0]
+            row.append(f"{scale * statistics.fmean(values):.2f}" if values else "-")
+        yield row
+
+
 def to_csv(results: Mapping[Run, dict], costs: Mapping[str, Mapping[str, float]]) -> str:
     """Write every run as a line of a spreadsheet, teachers included.
 
@@ -175,9 +215,10 @@ def to_csv(results: Mapping[Run, dict], costs: Mapping[str, Mapping[str, float]]
     fields = ["method", "samples_per_class", "seed", "test_accuracy", "val_accuracy", "iters"]
     fields += ["train_seconds", "params", "flops", "images_per_second", "step_seconds"]
     fields += ["memory_mib", "rate", "guidance_weight", "pretraining_iters", "pretraining_seconds"]
+    names = other_metrics(results)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(fields)
+    writer.writerow([*fields, *names])
     for run, result in results.items():
         cost, before = costs.get(run.method, {}), result.get("pretraining") or {}
         writer.writerow(
@@ -198,6 +239,7 @@ def to_csv(results: Mapping[Run, dict], costs: Mapping[str, Mapping[str, float]]
                 run.weight or None,
                 before.get("iters"),
                 round(before["seconds"], 3) if before else None,
+                *(result.get("metrics", {}).get(name) for name in names),
             ]
         )
     return file.getvalue()

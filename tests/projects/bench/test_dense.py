@@ -6,17 +6,22 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
+from mmengine.registry import init_default_scope
 
 from smallvit.bench.asked import check_samples, make_settings
 from smallvit.bench.looking import look
+from smallvit.bench.measuring import fit
 from smallvit.bench.methods import parse_method
 from smallvit.bench.plan import Run
 from smallvit.bench.recipe import run_config
+from smallvit.bench.sizes import step_of, width_of
 from smallvit.bench.tasks import DENSE_METHODS, TASKS, check_method
-from smallvit.errors import UserError
+from smallvit.engine.models import build_model
+from smallvit.errors import DataError, UserError
 
 
-def write_boxes(folder):
+def write_boxes(folder, objects=1):
     """Write six training and two validation images with boxes of one class, without masks."""
     for split, count in (("train", 6), ("val", 2)):
         (folder / split).mkdir(parents=True)
@@ -25,7 +30,9 @@ def write_boxes(folder):
             cv2.imwrite(str(folder / split / f"{number}.png"), np.zeros((64, 64, 3), np.uint8))
             images.append(dict(id=number, file_name=f"{number}.png", height=64, width=64))
             box = dict(bbox=[8, 8, 20, 20], area=400, iscrowd=0)
-            annotations.append(dict(id=number + 1, image_id=number, category_id=1, **box))
+            for _ in range(objects):
+                label = dict(id=len(annotations) + 1, image_id=number, category_id=1)
+                annotations.append(dict(**label, **box))
         content = dict(images=images, annotations=annotations, categories=[dict(id=1, name="cell")])
         (folder / f"{split}.json").write_text(json.dumps(content))
     return folder / "train.json"
@@ -38,6 +45,7 @@ def write_maps(folder):
             for number in range(count):
                 picture = np.zeros((64, 64), np.uint8)
                 picture[:, : 8 * (number + 1)] = 1
+                picture[:4] = 2
                 cv2.imwrite(str(folder / kind / split / f"{number}.png"), picture)
     return folder
 
@@ -89,6 +97,69 @@ def test_from_data_to_a_run(write, task, model, name, tmp_path):
     flipped = make_settings(asked(data=str(data), no_flip=False), 64, task, str(prepared))
     pipeline = run_config(flipped, run, 1).train_dataloader.dataset.pipeline
     assert any("Flip" in step.type for step in pipeline)
+
+
+@pytest.mark.parametrize(("objects", "detections"), [(60, 75), (120, 150)])
+def test_every_object_of_an_image_can_be_found(objects, detections, tmp_path):
+    data, prepared = write_boxes(tmp_path / "data", objects), tmp_path / "out"
+    look(str(data), str(prepared), None, None)
+    settings = make_settings(asked(data=str(data)), 64, "detection", str(prepared))
+    model = run_config(settings, Run("dwnet", None, 0, 40, 2), 1).model
+    assert model.test_cfg.rcnn.max_per_img == detections  # 20 for the digits
+    for rpn in (model.test_cfg.rpn, model.train_cfg.rpn_proposal):
+        assert rpn.max_per_img == max(100, detections)
+        assert rpn.nms_pre == 200
+
+
+@pytest.mark.parametrize(
+    ("write", "task", "names"),
+    [
+        (write_boxes, "detection", ["vit", "swin"]),
+        (write_maps, "segmentation", ["cvt", "dhvt", "dwnet", "swin+shortcut"]),
+    ],
+)
+def test_networks_of_detectors_and_segmentors_have_equal_size(write, task, names, tmp_path):
+    data, prepared = write(tmp_path / "data"), tmp_path / "out"
+    look(str(data), str(prepared), None, None)
+    settings = make_settings(asked(data=str(data)), 64, task, str(prepared))
+    found = fit(settings, names, 2, None)
+    for name in names:
+        assert found[name]["size"] == pytest.approx(2e6, rel=0.1)
+        cfg = run_config(settings, Run(name, None, 0, 40, 2, found[name]["width"]), 2)
+        init_default_scope(cfg.default_scope)
+        model = build_model(cfg).eval()
+        assert sum(each.numel() for each in model.parameters()) == found[name]["size"]
+        assert width_of(cfg.model) % step_of(cfg.model) == 0
+        with torch.inference_mode():  # the necks and heads fit the backbone
+            channels = len(cfg.model.data_preprocessor.mean)
+            features = model.extract_feat(torch.zeros(1, channels, 64, 64))
+            if task == "segmentation":
+                model.decode_head(features), model.auxiliary_head(features)
+
+
+def test_an_ignored_value_of_label_maps(tmp_path):
+    data, prepared = write_maps(tmp_path / "data"), str(tmp_path / "out")
+    found = look(str(data), prepared, 2, None)
+    assert len(found["classes"]) == 2
+    assert any("2 is ignored (void)" in note for note in found["notes"])
+    settings = make_settings(asked(data=str(data), void_id=2), 64, "segmentation", prepared)
+    cfg = run_config(settings, Run("swin", None, 0, 40, 2), 1)
+    steps = cfg.train_dataloader.dataset.pipeline
+    (loading,) = (step for step in steps if "label_map" in step)
+    assert loading.label_map[2] == 255
+    # By default the value is a class, and a note says how to ignore it.
+    other = look(str(data), str(tmp_path / "other"), None, None)
+    assert len(other["classes"]) == 3
+    assert "--void-id 2" in str(other["notes"])
+    with pytest.raises(DataError, match="--void-id 7 does not occur in the label maps"):
+        look(str(data), prepared, 7, None)
+
+
+def test_boxes_and_classes_have_no_ignored_value(tmp_path):
+    with pytest.raises(UserError, match="--void-id 1 requires label maps"):
+        look(str(write_boxes(tmp_path / "data")), str(tmp_path / "out"), 1, None)
+    with pytest.raises(UserError, match="--void-id 1 requires label maps, and digits"):
+        look("digits", "", 1, None)
 
 
 def test_folders_of_classes_are_classified(tmp_path):

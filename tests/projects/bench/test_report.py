@@ -20,7 +20,10 @@ TAG = "<script>alert('x')</script>"
 def page(tmp_path):
     runs = [Run(f"{TAG}method{n}", 5, seed, 30, 1) for n in range(2) for seed in range(2)]
     results = {
-        run: dict(accuracy=90.0 + run.seed, val_accuracy=1.0, train_seconds=1.0, iters=30, params=1)
+        run: dict(
+            **dict(accuracy=90.0 + run.seed, val_accuracy=1.0, train_seconds=1.0, iters=30),
+            **dict(params=1, metrics={f"{TAG}metric": 40.0 + run.seed, "small": -1.0}),
+        )
         for run in runs
     }
     summaries = summarize(results)
@@ -65,7 +68,18 @@ def test_external_text_is_escaped(page):
     assert page.count("<script>") == page.count("</script>") == 1
     shown = set(re.findall(re.escape(TAG) + r"(\w+)", unescape(page)))
     assert shown == {
-        *("method0", "method1", "class", "split", "test", "val", "command", "jobs", "folder"),
+        *(
+            "method0",
+            "method1",
+            "metric",
+            "class",
+            "split",
+            "test",
+            "val",
+            "command",
+            "jobs",
+            "folder",
+        ),
         *("best", "kind", "taken", "row", "column", "image", "right", "wrong", "predict"),
         *("failed", "reason", "log", "note", "device", "python", "p", "v", "commit"),
     }

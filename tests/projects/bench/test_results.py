@@ -18,7 +18,14 @@ from smallvit.bench.stored import (
     check_seconds,
     read_or_tell,
 )
-from smallvit.bench.table import make_table, to_csv, to_markdown, to_text
+from smallvit.bench.table import (
+    make_table,
+    metric_rows,
+    other_metrics,
+    to_csv,
+    to_markdown,
+    to_text,
+)
 from smallvit.errors import UserError
 
 COSTS = {
@@ -134,6 +141,21 @@ class TestTable:
         )
         assert rows[0]["method"] == TEACHER
         assert rows[0]["flops"] == ""
+
+    def test_other_metrics_of_a_task(self):
+        runs = {
+            Run("swin", None, seed, 9, 1): {
+                **result(20.0),
+                "metrics": {"coco/bbox_mAP": 0.2 + 0.02 * seed, "coco/bbox_mAP_l": -1.0},
+            }
+            for seed in range(2)
+        }
+        names = other_metrics(runs)
+        assert list(metric_rows(runs, names, 100.0)) == [["swin", "21.00", "-"]]
+        rows = list(csv.DictReader(to_csv(runs, {}).splitlines()))
+        assert [row["coco/bbox_mAP"] for row in rows] == ["0.2", "0.22"]
+        # One metric, or results of earlier versions, which stored none.
+        assert other_metrics({Run("vit", None, 0, 9, 1): result(1.0)}) == []
 
 
 def test_results_of_runs_are_read(tmp_path):

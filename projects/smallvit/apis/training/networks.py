@@ -174,12 +174,12 @@ def _fit_regions(cfg: Config, plan: Plan) -> None:
         cfg.model.rpn_head.anchor_generator.scales = [scale]
     most = plan.data.most_objects
     testing = cfg.model.get("test_cfg") or {}
-    rcnn = testing.get("rcnn")
-    if rcnn is None:
+    detections = testing.get("rcnn", testing)
+    if "max_per_img" not in detections:
         return
-    rcnn.max_per_img = max(rcnn.max_per_img, int(most * 1.25))
+    detections.max_per_img = max(detections.max_per_img, int(most * 1.25))
     # An object without a proposal is never found.
     training = cfg.model.get("train_cfg") or {}
     for rpn in filter(None, (testing.get("rpn"), training.get("rpn_proposal"))):
-        least = max(rpn.max_per_img, rcnn.max_per_img)
+        least = max(rpn.max_per_img, detections.max_per_img)
         rpn.max_per_img, rpn.nms_pre = least, max(rpn.nms_pre, least)
