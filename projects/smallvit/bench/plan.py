@@ -31,6 +31,9 @@ EVALUATION_SHARE = 0.2
 TEACHER_SHARE = 0.25
 #: Learning rates to try, relative to the recipe's, and the length of a trial as fraction of a run.
 RATES, TRIAL_SHARE = (1.0, 0.3, 3.0), 0.1
+#: Minimum number of steps of a trial, and its maximum as fraction of a short run. After 50 steps
+#: segmentors with different rates still predict the same frequent classes.
+TRIAL_STEPS, MOST_TRIAL_SHARE = 100, 0.2
 #: Guidance weights, tried first with the recipe's learning rate; the first is the default.
 WEIGHTS = ("2.5", "0.25", "balanced")
 #: Minimum number of steps of a run; shorter schedules do not allow a comparison.
@@ -212,7 +215,9 @@ def trial_steps(iters: int) -> int:
         int: Number of steps; 0 if there are too few for a trial.
     """
     steps = int(TRIAL_SHARE * iters)
-    return steps if steps >= LEAST_ITERATIONS else 0
+    if steps < LEAST_ITERATIONS:
+        return 0
+    return max(steps, min(TRIAL_STEPS, int(MOST_TRIAL_SHARE * iters)))
 
 
 def _steps(settings: BenchSettings, images: int) -> int:
@@ -287,11 +292,15 @@ def _without_trials(
     weighed = method.guided and not method.guidance_weight
     trials = len(RATES) + weighed * (len(WEIGHTS) - 1)
     training = 1 - settings.pretraining if method.pretraining else 1.0
-    length = TRIAL_SHARE * training
-    left = (part * seeds - trials * (speed.setup + speed.val)) / (seeds + trials * length)
-    # No trials if there is no time for them, as for runs that are too short.
-    steps = fit_into(training * left, speed)[0] if left > 0 else 0
-    return left if trial_steps(steps) else part
+    share = TRIAL_SHARE
+    for _ in range(3):  # shorter runs have longer trials in proportion
+        time = part * seeds - trials * (speed.setup + speed.val)
+        left = time / (seeds + trials * share * training)
+        steps = fit_into(training * left, speed)[0] if left > 0 else 0
+        if not trial_steps(steps):  # no time for trials, or runs that are too short
+            return part
+        share = trial_steps(steps) / steps
+    return left
 
 
 def to_json(settings: BenchSettings, data: dict, runs: Sequence[Run], extra: dict) -> str:

@@ -21,6 +21,7 @@ from smallvit.bench.plan import (
     read_plan,
     settle_teachers,
     to_json,
+    trial_steps,
 )
 from smallvit.errors import UserError
 
@@ -315,3 +316,10 @@ class TestTeachers:
     def test_another_network(self, changes):
         wanted, rest = [self.reference, self.guided], [self.teacher]
         assert settle_teachers(settings(**changes), wanted, rest, []) == (wanted, rest)
+
+
+@pytest.mark.parametrize(
+    ("iters", "trial"), [(199, 0), (200, 40), (499, 99), (500, 100), (1000, 100), (4000, 400)]
+)
+def test_length_of_a_trial(iters, trial):
+    assert trial_steps(iters) == trial
