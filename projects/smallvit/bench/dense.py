@@ -44,14 +44,13 @@ def describe_dense(
     """
     try:
         with tempfile.TemporaryDirectory(prefix="smallvit-bench-") as folder:
-            form = recognize(data, folder).form
+            form = recognize(data, folder, void=void).form
     except UserError:
         if osp.isfile(data):
             raise
         return None
     if form not in FORMS:
         return None
-    void = void if FORMS[form] == SEGMENTATION else None
     found = recognize(data, prepared, void=void)  # what it writes is kept for the runs
     same = "test" not in found.images
     counts = {

@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 
 from smallvit.bench.asked import check_samples, make_settings
 from smallvit.bench.looking import look
-from smallvit.bench.measuring import fit
+from smallvit.bench.measuring import fit, measure
 from smallvit.bench.methods import parse_method
 from smallvit.bench.plan import Run
 from smallvit.bench.recipe import run_config
@@ -153,6 +153,20 @@ def test_an_ignored_value_of_label_maps(tmp_path):
     assert "--void-id 2" in str(other["notes"])
     with pytest.raises(DataError, match="--void-id 7 does not occur in the label maps"):
         look(str(data), prepared, 7, None)
+
+
+def test_an_ignored_value_needs_no_class_name(tmp_path):
+    data = write_maps(tmp_path / "data")
+    (data / "classes.txt").write_text("sky\nroad\n")
+    assert look(str(data), str(tmp_path / "out"), 2, None)["classes"] == ["sky", "road"]
+
+
+def test_costs_of_networks_for_gray_images(tmp_path):
+    data, prepared = write_maps(tmp_path / "data"), str(tmp_path / "out")
+    look(str(data), prepared, None, None)
+    settings = make_settings(asked(data=str(data), batch_size=2), 64, "segmentation", prepared)
+    found = measure(settings, {"dwnet": 0}, 3, None)["methods"]["dwnet"]
+    assert min(found[key] for key in ("params", "flops", "step_seconds")) > 0
 
 
 def test_boxes_and_classes_have_no_ignored_value(tmp_path):

@@ -137,7 +137,7 @@ class TestOwnData:
 
     def test_incompatible_flags_are_rejected(self, table, tmp_path):
         path = table(lines(*"ab"))
-        with pytest.raises(UserError, match="--void-id requires label maps"):
+        with pytest.raises(UserError, match="--void-id 3 requires label maps"):
             recognize(path, str(tmp_path), void=3)
         several = table(lines("a;b", "a"))
         with pytest.raises(UserError, match=r"--folds .* has several\. Add a column split"):

@@ -235,7 +235,8 @@ def _name_classes(data: OwnData, values: set[int], void: int | None) -> None:
     if names:
         kept = sorted(set(names) - voids - {IGNORED})
     elif kept[-1] - kept[0] < 2 * len(kept):
-        kept = list(range(kept[0], kept[-1] + 1))  # rare classes may be absent from the sample
+        # Rare classes may be absent from the sample.
+        kept = [value for value in range(kept[0], kept[-1] + 1) if value not in voids]
     if len(kept) < 2:
         raise DataError(
             f"{data.root}: expected at least two classes in the label maps, got one ({kept[0]})"

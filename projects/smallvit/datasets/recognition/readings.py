@@ -92,7 +92,8 @@ def recognize(
         return _of_bands(path, out, layout, void, fold)
     layout = layout or _layout(path)
     if void is not None and layout != "masks":
-        raise UserError(f"--void-id requires label maps, but {path} contains {LAYOUTS[layout]}")
+        held = LAYOUTS[layout]
+        raise UserError(f"--void-id {void} requires label maps, but {path} contains {held}")
     return _read(path, out, layout, void, fold)
 
 
@@ -125,7 +126,7 @@ def _of_table(
             "file with --data-layout table"
         )
     if void is not None:
-        raise UserError(f"--void-id requires label maps, but {path} is {LAYOUTS['table']}")
+        raise UserError(f"--void-id {void} requires label maps, but {path} is {LAYOUTS['table']}")
     return read_label_table(path, out, fold)
 
 
