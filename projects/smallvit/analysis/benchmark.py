@@ -20,6 +20,7 @@ from smallvit.analysis.harness import Call, in_turns
 from smallvit.analysis.memory import peak_memory
 from smallvit.analysis.published_rois import published_rois
 from smallvit.engine.compiling import compile_networks
+from smallvit.engine.model_settings import channels_of
 from smallvit.engine.models import build_model
 from smallvit.engine.precision import use_amp_training
 
@@ -130,7 +131,7 @@ def _step(
     if settings.compile:
         compile_networks(model, settings.compile)
     shape = tuple(settings.shape or PUBLISHED_SHAPES[task_of(model)])
-    batch = fake_batch(model, shape, settings.batch_size)
+    batch = fake_batch(model, shape, settings.batch_size, channels=channels_of(cfg))
     make = _training_step if mode == "train" else _forward_step
     return make(model, cfg, batch, settings), shape
 

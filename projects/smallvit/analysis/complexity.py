@@ -22,6 +22,7 @@ from torch import nn
 from smallvit.analysis.fake_data import PUBLISHED_SHAPES, fake_batch, task_of
 from smallvit.analysis.published_rois import published_rois
 from smallvit.engine.config_files import read_config
+from smallvit.engine.model_settings import channels_of
 from smallvit.engine.models import build_model
 
 Handle = Callable[[list[Any], list[Any]], int]
@@ -46,7 +47,7 @@ def complexity(
     """
     cfg = read_config(cfg) if isinstance(cfg, str) else cfg
     init_default_scope(cfg.get("default_scope") or "mmengine")
-    return model_complexity(build_model(cfg), shape, depth)
+    return model_complexity(build_model(cfg), shape, depth, channels_of(cfg))
 
 
 def model_complexity(

@@ -45,7 +45,11 @@ def task_of(model: nn.Module) -> str:
 
 
 def fake_batch(
-    model: nn.Module, shape: tuple[int, int], batch_size: int = 1, seed: int = 0
+    model: nn.Module,
+    shape: tuple[int, int],
+    batch_size: int = 1,
+    seed: int = 0,
+    channels: int = 3,
 ) -> dict[str, Any]:
     """Create a random batch in the format of the model's data loader.
 
@@ -54,14 +58,16 @@ def fake_batch(
         shape (tuple[int, int]): Height and width of the images.
         batch_size (int): Number of images. Defaults to 1.
         seed (int): Seed of the random images and labels. Defaults to 0.
+        channels (int): Channels C of the images. Defaults to 3.
 
     Returns:
         dict: ``inputs`` and ``data_samples`` for the data preprocessor. ``inputs`` is a uint8
-        tensor (B, 3, H, W) for classification, otherwise a list of B tensors (3, H, W).
+        tensor (B, C, H, W) for classification, otherwise a list of B tensors (C, H, W).
     """
     task = task_of(model)
     rng = np.random.default_rng(seed)
-    images = torch.from_numpy(rng.integers(0, 256, size=(batch_size, 3, *shape), dtype=np.uint8))
+    size = (batch_size, channels, *shape)
+    images = torch.from_numpy(rng.integers(0, 256, size=size, dtype=np.uint8))
     make_sample = {
         "classification": _classification_sample,
         "detection": _detection_sample,

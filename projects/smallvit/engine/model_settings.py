@@ -84,10 +84,24 @@ def set_channels(cfg: Config, count: int) -> None:
                 preprocessor[key] = False
 
 
-def _unwrapped(cfg: Config) -> ConfigDict:
-    model = cfg.model
+def channels_of(cfg: Config | dict) -> int:
+    """Get the number of channels of the images that a model reads.
+
+    Args:
+        cfg (Config | dict): A full config of any task.
+
+    Returns:
+        int: ``in_channels`` of its backbone; 3 if the config does not contain it.
+    """
+    backbone = _unwrapped(cfg).get("backbone") or {}
+    network = next(iter(backbone.get("exits") or [backbone]))
+    return network.get("in_channels", 3)
+
+
+def _unwrapped(cfg: Config | dict) -> ConfigDict:
+    model = cfg["model"]
     while "module" in model:  # wrapped for test-time augmentation
-        model = model.module
+        model = model["module"]
     return model
 
 
