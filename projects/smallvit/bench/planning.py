@@ -38,7 +38,8 @@ from smallvit.bench.references import check_timm
 from smallvit.bench.results import read_results
 from smallvit.bench.scheduler import Job, Pool
 from smallvit.bench.settings import Pace
-from smallvit.bench.sizes import PUBLISHED
+from smallvit.bench.sizes import PUBLISHED, TOLERANCE
+from smallvit.bench.table import short
 from smallvit.bench.tasks import CLASSIFICATION, DENSE_METHODS, check_method
 from smallvit.bench.trying import find_speeds
 from smallvit.bench.user_configs import config_digests
@@ -185,7 +186,16 @@ class Planning:
             return known
         print(f"computing the widths of {len(missing)} networks", flush=True)
         arguments = (self.settings, missing, self.classes)
-        return known | self._ask(Job("widths", "fit", arguments, self._log("widths")))
+        fitted = self._ask(Job("widths", "fit", arguments, self._log("widths")))
+        target = self.settings.target
+        for name, each in fitted.items():
+            if abs(each["size"] / target - 1) > TOLERANCE:
+                print(
+                    f"{name} does not reach the target of {short(target)} {self.settings.sizes}: "
+                    f"the nearest size is {short(each['size'])}",
+                    flush=True,
+                )
+        return known | fitted
 
     def _teacher_has_size(self) -> bool:  # otherwise it has its own input size
         return self.settings.image_size == TEACHER_SIZE

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from mmengine.config import ConfigDict
 
@@ -195,7 +196,7 @@ def find_width(measure: Callable[[int], float], step: int, target: float, publis
 
     Args:
         measure (Callable): Function that returns the size for a width (0 for that of the
-            config); the size increases with the width, approximately quadratically.
+            config); the size increases with the width.
         step (int): Divisor of all widths.
         target (float): Target size.
         published (int): Width of the config.
@@ -206,18 +207,27 @@ def find_width(measure: Callable[[int], float], step: int, target: float, publis
     as_published = measure(0)
     if abs(as_published / target - 1) <= TOLERANCE:
         return Fitted(0, as_published)
+    size_of = cache(lambda steps: measure(steps * step))
     guess = published * math.sqrt(target / as_published) / step
-    steps = max(1, min(MOST_STEPS, round(guess)))
-    size = measure(steps * step)
-    way = 1 if size < target else -1
+    near = max(1, min(MOST_STEPS, round(guess)))
+    below = size_of(near) < target
+    # The guess is far off if the necks and heads are a large part of the size.
+    stride = 1
     while True:
-        beyond = steps + way
-        if not 1 <= beyond <= MOST_STEPS:
-            return Fitted(steps * step, size)
-        following = measure(beyond * step)
-        if _miss(following, target) >= _miss(size, target):
-            return Fitted(steps * step, size)
-        steps, size = beyond, following
+        far = max(1, min(MOST_STEPS, near + (stride if below else -stride)))
+        if far == near:
+            return Fitted(near * step, size_of(near))
+        if (size_of(far) < target) != below:
+            break
+        near, stride = far, 2 * stride
+    while abs(far - near) > 1:
+        middle = (near + far) // 2
+        if (size_of(middle) < target) == below:
+            near = middle
+        else:
+            far = middle
+    best = min((near, far), key=lambda steps: _miss(size_of(steps), target))
+    return Fitted(best * step, size_of(best))
 
 
 def _miss(size: float, target: float) -> float:

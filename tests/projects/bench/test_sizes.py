@@ -35,6 +35,17 @@ class TestSearch:
         assert find_width(square, 4, 100, published) == Fitted(12, 144)
         assert find_width(square, 1, 100, published) == Fitted(10, 100)
 
+    def test_few_widths_are_measured(self):
+        """The necks and heads of a detector do not depend on the width."""
+        measured = []
+
+        def size(width):
+            measured.append(width)
+            return 60_000 + 15 * (width or 32) ** 2
+
+        assert find_width(size, 2, 300_000, 32) == Fitted(126, 298_140)
+        assert len(measured) == len(set(measured)) < 15
+
     def test_targets_below_the_minimum_width(self):
         assert find_width(lambda width: 1000 + width, 4, 100, 64) == Fitted(4, 1004)
 
