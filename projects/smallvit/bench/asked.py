@@ -28,7 +28,6 @@ def make_settings(
 
     Returns:
         BenchSettings: Settings of the bench.
-
     """
     dense = task != CLASSIFICATION
     budget, amount = "minutes", args.budget_minutes

@@ -15,7 +15,7 @@ from smallvit.bench.predictions import Predicted, read_predictions
 from smallvit.bench.results import Summary, read_results, summarize
 from smallvit.bench.stored import check_costs, check_record, read_or_tell
 from smallvit.bench.table import Table, make_table
-from smallvit.bench.tasks import CLASSIFICATION
+from smallvit.bench.tasks import CLASSIFICATION, TASKS
 from smallvit.errors import UserError
 
 COST = "cost.json"
@@ -79,7 +79,7 @@ def collect(out: str) -> Findings:
     costs = read_or_tell(osp.join(out, COST), check_costs, "the report has no costs")
     costs = costs or {"methods": {}, "note": "not measured"}
     several = plan["data"].get("several", False)
-    measure = "mAP" if several else "accuracy"
+    measure = "mAP" if several else TASKS[plan["settings"].task].short
     unavailable = plan.get("unavailable") or {}
     table = make_table(summaries, samples, costs["methods"], unavailable, measure)
     path = osp.join(next(iter(results)).folder(out), "run.json")

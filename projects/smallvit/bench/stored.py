@@ -187,7 +187,8 @@ def check_plan(plan: dict) -> dict[str, Any]:
     require_number(settings.get("pretraining", 0.5), "settings.pretraining", most=1)
     require_type(settings.get("prepared", ""), "settings.prepared", str)
     require_count(settings.get("val_samples", 0), "settings.val_samples")
-    require_count(settings.get("void") or 0, "settings.void")
+    if settings.get("void") is not None:
+        require_count(settings["void"], "settings.void", most=255)
     for key, known in (
         ("sizes", ("published", "params", "flops")),
         ("schedule", ("cosine", "trapezoid")),

@@ -39,6 +39,7 @@ DATA = {
 POSSIBLE = {
     **{"settings.flip": (True,), "data.same_images": (True,), "runs.0.samples": (None,)},
     **{"runs.0.method": ("7",), "data.tested_on": ("7",), "speeds": (None,)},
+    **{"settings.void": (None,)},
 }
 
 
@@ -253,7 +254,7 @@ class TestResume:
             *("settings.budget", "data", "data.classes", "data.counts", "data.counts.train"),
             *("data.counts.train.0", "data.same_images", "data.tested_on", "runs", "runs.0"),
             *("runs.0.method", "runs.0.iters", "runs.0.seed", "runs.0.samples", "command"),
-            "speeds",
+            *("speeds", "settings.void"),
         ],
     )
     def test_invalid_values_are_named(self, tmp_path, path):

@@ -177,7 +177,7 @@ class TestDamage:
     """A damaged file is reported once and ignored; the other results are still used."""
 
     CHECKS = {
-        "result.json": (check_result, result(90.0)),
+        "result.json": (check_result, result(90.0, metrics={"coco/bbox_mAP_l": -1.0})),
         "failure.json": (check_failure, dict(reason="r", log="l")),
         "stored.json": (check_seconds, dict(seconds=1.0)),
         "cost.json": (check_costs, dict(note="", methods=COSTS)),
@@ -197,7 +197,7 @@ class TestDamage:
     def test_wrong_values(self, tmp_path, name):
         check, whole = self.CHECKS[name]
         assert check(dict(whole)) == whole
-        possible = ("reason=7", "log=7", "note=7")
+        possible = ("reason=7", "log=7", "note=7", "metrics missing")
         for kind, content in variants(whole, whole):
             if kind in possible:
                 continue
