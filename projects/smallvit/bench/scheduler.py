@@ -294,6 +294,9 @@ def _failure(error: BaseException) -> Outcome:
 def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     connection.wait([parent.sentinel])
+    # A data loader worker that is writing a batch to its closed reader does not end by itself.
+    for child in multiprocessing.active_children():
+        child.kill()
     os._exit(1)
 
 

@@ -5,10 +5,12 @@ import multiprocessing
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 
 import smallvit.datasets.io.images  # noqa: F401  # explains errors; imported once for all children
+from smallvit.bench import scheduler
 from smallvit.bench.plan import Run
 from smallvit.bench.progress import Display, LiveDisplay, Timetable, duration
 from smallvit.bench.scheduler import Job, Outcome, Pool
@@ -181,3 +183,18 @@ class TestDisplay:
         text = stream.getvalue()
         assert "[1/2] vit, all images, seed 0: accuracy 91.00%, trained in 1 min 15 s" in text
         assert "1/2 runs" in text
+
+
+def test_data_loader_workers_end_with_the_bench(monkeypatch):
+    child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    child.start()
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    writer.close()
+    monkeypatch.setattr(
+        scheduler.multiprocessing, "parent_process", lambda: SimpleNamespace(sentinel=reader)
+    )
+    statuses = []
+    monkeypatch.setattr(scheduler.os, "_exit", statuses.append)
+    scheduler._die_with_parent()
+    child.join(60)
+    assert (statuses, child.exitcode) == ([1], -signal.SIGKILL)
