@@ -197,10 +197,11 @@ def test_a_table_with_several_labels(run, files, tmp_path):
     (tmp_path / "three.py").write_text(NETWORK.format(channels=16).replace("s=2", "s=3"))
     argv = ("--methods", tmp_path / "three.py", "--seeds", "1", "--iters", "2", "--jobs", "1")
     try:
-        status, _, error = run(*argv, "--batch-size", "4", "--out", tmp_path / "out", data=table)
+        status, said, error = run(*argv, "--batch-size", "4", "--out", tmp_path / "out", data=table)
     finally:
         table.unlink()
     assert (status, error) == (0, "")
+    assert "seed 0: mAP " in said
     (row,) = csv.DictReader((tmp_path / "out/results.csv").open())
     assert 0 < float(row["test_accuracy"]) <= 100
     assert "mAP" in (tmp_path / "out/report.html").read_text()

@@ -11,11 +11,11 @@ from smallvit.bench.jobs import Jobs
 from smallvit.bench.methods import TEACHER, has_own_weight
 from smallvit.bench.plan import RATES, WEIGHTS, Run, trial_steps
 from smallvit.bench.progress import open_display
+from smallvit.bench.recipe import metric_name
 from smallvit.bench.results import TRIAL, is_guided
 from smallvit.bench.scheduler import Pool
 from smallvit.bench.settings import steps_label
 from smallvit.bench.stored import check_trial, read_or_tell
-from smallvit.bench.tasks import TASKS
 
 Group = tuple[str, int | None]
 
@@ -90,7 +90,7 @@ def _try(
         todo = {job.name: job for each in left.values() for job in each}
         for job in todo.values():
             job.needs = [name for name in job.needs if name in todo]  # others are finished
-        with open_display(shown, slots, TASKS[jobs.settings.task].short) as display:
+        with open_display(shown, slots, metric_name(jobs.settings)) as display:
             pool.run(list(todo.values()), display)
     found = {group: {run: _known(run, jobs) for run in several} for group, several in tried.items()}
     return {

@@ -68,7 +68,7 @@ def check_result(found: dict) -> dict:
         require_count(point[0], "curve")
         require_number(point[1], "curve", most=100)
     for name, value in require_type(found.get("metrics", {}), "metrics", dict).items():
-        require_number(value, f"metrics.{name}", least=-1)
+        require_number(value, f"metrics[{brief(name)}]", least=-1)
     if found.get("pretraining") is not None:
         check_pretraining(require_type(found["pretraining"], "pretraining", dict))
     return found

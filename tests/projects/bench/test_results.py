@@ -204,6 +204,10 @@ class TestDamage:
             (tmp_path / name).write_text(json.dumps(content))
             assert read_or_tell(str(tmp_path / name), check, kind) is None, kind
 
+    def test_names_in_messages_are_escaped(self):
+        with pytest.raises(ValueError, match=r"expected metrics\['a\\nb'\] to be a number"):
+            check_result(result(90.0, metrics={"a\nb": "7"}))
+
     @pytest.mark.parametrize("kind", MALFORMED_FILES)
     def test_damaged_results_do_not_affect_others(self, tmp_path, kind):
         runs = [Run("vit", 10, seed, 9, 1) for seed in range(2)]
