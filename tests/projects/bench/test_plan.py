@@ -236,6 +236,11 @@ class TestResume:
         with pytest.raises(UserError, match="the images have changed"):
             merge_plans(old, settings(), DATA | {"fingerprints": now}, [])
 
+    def test_another_ignored_value_is_no_change_of_the_images(self, tmp_path):
+        old = self.plan(tmp_path, [])
+        with pytest.raises(UserError, match=r"void was None and is 3 now\. Use another --out"):
+            merge_plans(old, settings(void=3), DATA | {"classes": ["a"]}, [])
+
     def test_fingerprints_of_earlier_versions_have_no_sizes(self, tmp_path):
         old = self.plan(tmp_path, []) | {"data": DATA | {"fingerprints": {"train": {"samples": 1}}}}
         now = DATA | {"fingerprints": {"train": {"samples": 1, "sizes": "b"}}}
