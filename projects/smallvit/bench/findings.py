@@ -56,6 +56,15 @@ class Findings:
     trends: dict[tuple[str, int | None], Trend]
     guessing: float
 
+    @property
+    def metric(self) -> str:
+        """str: Abbreviation of the metric, such as ``accuracy``, ``mAP`` or ``box AP``."""
+        return _metric(self.plan)
+
+
+def _metric(plan: dict[str, Any]) -> str:
+    return "mAP" if plan["data"].get("several") else TASKS[plan["settings"].task].short
+
 
 def collect(out: str) -> Findings:
     """Read the results of a bench.
@@ -79,9 +88,8 @@ def collect(out: str) -> Findings:
     costs = read_or_tell(osp.join(out, COST), check_costs, "the report has no costs")
     costs = costs or {"methods": {}, "note": "not measured"}
     several = plan["data"].get("several", False)
-    measure = "mAP" if several else TASKS[plan["settings"].task].short
     unavailable = plan.get("unavailable") or {}
-    table = make_table(summaries, samples, costs["methods"], unavailable, measure)
+    table = make_table(summaries, samples, costs["methods"], unavailable, _metric(plan))
     path = osp.join(next(iter(results)).folder(out), "run.json")
     record = read_or_tell(path, check_record, "the report has no versions") or {}
     counts = plan["data"]["counts"]["val" if plan["data"]["same_images"] else "test"]

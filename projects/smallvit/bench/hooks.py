@@ -95,6 +95,24 @@ class KeepStable(Hook):
             runner.save_checkpoint(self.folder, STABLE, by_epoch=False)
 
 
+class BoxesOnly(Hook):
+    """Hook that omits the masks of a detector in validation, which compares boxes.
+
+    Predicting masks and fitting them into the images takes most of the time of a validation.
+    """
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Detach the mask head."""
+        self.mask_head = runner.model.roi_head.mask_head if runner.model.with_mask else None
+        if self.mask_head is not None:
+            runner.model.roi_head.mask_head = None
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Attach the mask head again, before a checkpoint is saved."""
+        if self.mask_head is not None:
+            runner.model.roi_head.mask_head = self.mask_head
+
+
 class Progress(Hook):
     """Hook that reports the progress to the bench and stores the result of each validation.
 

@@ -99,7 +99,7 @@ TEMPLATE = """\
 {% endfor -%}
 </ul>
 <h2>Results</h2>
-<p>Mean and standard deviation of the test accuracy in percent over the seeds; the best value in
+<p>Mean and standard deviation of the test {{ metric }} in percent over the seeds; the best value in
 each column is bold. Click a column title to sort.</p>
 <table class=sortable><thead><tr>
 {%- for title in results.header %}<th>{{ title }}</th>{% endfor %}</tr></thead>
@@ -134,10 +134,10 @@ upwards.</p>
 still rises is determined before the learning rate decays; after that, every curve rises and then
 flattens.{% if settings.schedule == "cosine" %} The cosine schedule decays from the start, so that
 the gain of longer training is overestimated here.{% endif %}</p>
-{{ table(["trained on", "method", "accuracy", "95% interval, test images", "steps",
+{{ table(["trained on", "method", metric, "95% interval, test images", "steps",
 "validation curve"], reached) }}
 {% if trials -%}
-<p>Learning rates relative to the recipe's, with the validation accuracy of a short trial with the
+<p>Learning rates relative to the recipe's, with the validation {{ metric }} of a short trial with the
 first seed. {{ "Trials are part of the budget; their" if in_minutes else "Their" }} time is not
 included in the column "training".</p>
 {{ table(["trained on", "method", "chosen", "trials", "time"], trials) }}

@@ -16,6 +16,8 @@ from smallvit.bench.settings import Pace as Pace
 from smallvit.bench.settings import samples_label as samples_label
 from smallvit.bench.settings import samples_slug as samples_slug
 from smallvit.bench.stored import check_plan, reason_of
+from smallvit.bench.tasks import CLASSIFICATION, TASKS
+from smallvit.bench.tasks import STEPS_BETWEEN as STEPS_BETWEEN
 from smallvit.errors import UserError
 from smallvit.utils.data_fingerprint import same_data
 from smallvit.utils.json_files import read_object
@@ -23,8 +25,6 @@ from smallvit.utils.json_files import read_object
 FILE = "plan.json"
 #: Maximum number of validations of a run; the best of these checkpoints is tested.
 EVALUATIONS = 10
-#: Minimum number of steps between validations, so that they do not dominate the time.
-STEPS_BETWEEN = 20
 #: Maximum fraction of a run's time for validation.
 EVALUATION_SHARE = 0.2
 #: Fraction of a guided run's time for training its teacher.
@@ -64,16 +64,17 @@ def fit_into(seconds: float, speed: Speed) -> tuple[int, int]:
     return max(0, math.floor((free - speed.val) / speed.step)), 1
 
 
-def evaluations(iters: int) -> int:
+def evaluations(iters: int, task: str = CLASSIFICATION) -> int:
     """Compute the number of validations of a run.
 
     Args:
         iters (int): Number of steps of the run.
+        task (str): Task of the dataset. Defaults to "classification".
 
     Returns:
         int: Number of validations, including the one at the end.
     """
-    return max(1, min(EVALUATIONS, iters // STEPS_BETWEEN))
+    return max(1, min(EVALUATIONS, iters // TASKS[task].between))
 
 
 def least_seconds(speed: Speed) -> float:
@@ -137,7 +138,7 @@ def plan_runs(
     else:
         for count in samples:
             steps = _steps(settings, train_images[count])
-            lengths |= {(name, count): (steps, evaluations(steps)) for name in names}
+            lengths |= {(name, count): (steps, evaluations(steps, settings.task)) for name in names}
             for name, pace in paces.items():
                 before, after = divide(settings.pretraining, steps, pace)
                 lengths[name, count] = after, evaluations(after)

@@ -22,7 +22,11 @@ def _style(number: int) -> dict:
 
 
 def plot_samples(
-    summaries: Summaries, samples: Sequence[int | None], images_per_class: float, path: str
+    summaries: Summaries,
+    samples: Sequence[int | None],
+    images_per_class: float,
+    path: str,
+    metric: str = "accuracy",
 ) -> None:
     """Plot accuracy against the number of training images per class.
 
@@ -31,12 +35,13 @@ def plot_samples(
         samples (Sequence[int | None]): Images per class of each subset, None for all.
         images_per_class (float): Mean number of images per class in the full training set.
         path (str): Image file to write.
+        metric (str): Name of the plotted percentage. Defaults to "accuracy".
     """
     figure = new_figure(6.5, 4.5)
     axis = figure.subplots()
     names = ranking(summaries, samples)
     if len(samples) == 1:
-        _draw_bars(axis, summaries, samples[0], names)
+        _draw_bars(axis, summaries, samples[0], names, metric)
         save_figure(figure, path, **METADATA)
         return
     at = {count: images_per_class if count is None else count for count in samples}
@@ -57,7 +62,7 @@ def plot_samples(
     axis.set_xticks(list(at.values()), [samples_label(count) for count in samples])
     axis.minorticks_off()
     axis.set_xlabel("training images")
-    axis.set_ylabel("test accuracy (%), mean ± standard deviation")
+    axis.set_ylabel(f"test {metric} (%), mean ± standard deviation")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     save_figure(figure, path, **METADATA)
@@ -84,7 +89,7 @@ def _draw_bars(axis, summaries: Summaries, count: int | None, names: Sequence[st
     axis.invert_yaxis()
     # Leave space for the numbers right of the bars.
     axis.set_xlim(0, 1.25 * max(each.mean + (each.std or 0) for each in found) + 0.1)
-    axis.set_xlabel(f"test accuracy (%), mean ± standard deviation, {samples_label(count)}")
+    axis.set_xlabel(f"test {metric} (%), mean ± standard deviation, {samples_label(count)}")
     axis.grid(alpha=0.3, axis="x")
     axis.set_axisbelow(True)
 
@@ -94,6 +99,7 @@ def plot_together(
     names: Sequence[str],
     samples: Sequence[int | None],
     path: str,
+    metric: str = "accuracy",
 ) -> None:
     """Plot the validation curves of all methods, with one panel per subset.
 
@@ -102,6 +108,7 @@ def plot_together(
         names (Sequence[str]): Names of the methods, best first.
         samples (Sequence[int | None]): Images per class of each subset, None for all.
         path (str): Image file to write.
+        metric (str): Name of the plotted percentage. Defaults to "accuracy".
     """
     figure = new_figure(5.2 * len(samples) + 0.6, 4.2)
     axes = figure.subplots(1, len(samples), squeeze=False)[0]
@@ -117,7 +124,7 @@ def plot_together(
         axis.set_title(samples_label(count), fontsize=10)
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("validation accuracy (%)")
+    axes[0].set_ylabel(f"validation {metric} (%)")
     if names:
         axes[0].legend(fontsize=8)
     save_figure(figure, path, **METADATA)
@@ -128,6 +135,7 @@ def plot_cost(
     samples: Sequence[int | None],
     costs: Mapping[str, Mapping[str, float]],
     path: str,
+    metric: str = "accuracy",
 ) -> None:
     """Plot accuracy on the largest subset against FLOPs and measured speed.
 
@@ -136,6 +144,7 @@ def plot_cost(
         samples (Sequence[int | None]): Images per class of each subset, None for all.
         costs (Mapping): ``flops`` and ``images_per_second`` of each method.
         path (str): Image file to write.
+        metric (str): Name of the plotted percentage. Defaults to "accuracy".
     """
     from matplotlib.ticker import LogLocator
 
@@ -163,7 +172,7 @@ def plot_cost(
         axis.minorticks_off()
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("test accuracy (%)")
+    axes[0].set_ylabel(f"test {metric} (%)")
     if axes[1].get_legend_handles_labels()[0]:
         axes[1].legend(fontsize=8)
     figure.suptitle(f"trained on {samples_label(largest)}", fontsize=10)
@@ -176,6 +185,7 @@ def plot_curves(
     names: Sequence[str],
     samples: Sequence[int | None],
     path: str,
+    metric: str = "accuracy",
 ) -> None:
     """Plot loss and validation accuracy of every run, with one panel per method and subset.
 
@@ -187,6 +197,7 @@ def plot_curves(
         samples (Sequence[int | None]): Images per class of each subset, in column order. The
             panels of a single subset are arranged in three columns.
         path (str): Image file to write.
+        metric (str): Name of the plotted percentage. Defaults to "accuracy".
     """
     panels = [(name, count) for name in names for count in samples]
     columns = len(samples) if len(samples) > 1 else min(3, len(names))
@@ -195,7 +206,7 @@ def plot_curves(
     axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     highest = max((value for curve in accuracies.values() for _, value in curve), default=100.0)
     for axis, (name, count) in zip(axes, panels, strict=False):
-        _draw_panel(axis, name, count, curves, accuracies)
+        _draw_panel(axis, name, count, curves, accuracies, metric)
         axis.set_title(f"{drawn(name)}, {samples_label(count)}", fontsize=8)
         axis.set_ylim(0, min(102, 1.1 * highest + 1))
     for axis in axes[len(panels) :]:
@@ -203,7 +214,9 @@ def plot_curves(
     save_figure(figure, path, **METADATA)
 
 
-def _draw_panel(axis, name: str, count: int | None, curves: Mapping, accuracies: Mapping) -> None:
+def _draw_panel(
+    axis, name: str, count: int | None, curves: Mapping, accuracies: Mapping, metric: str
+) -> None:
     losses = axis.twinx()
     for run, found in curves.items():
         if (run.method, run.samples) != (name, count):
@@ -219,7 +232,7 @@ def _draw_panel(axis, name: str, count: int | None, curves: Mapping, accuracies:
             smooth = found["loss"].averaged(3)
             losses.plot(*smooth, color=color, alpha=0.35, linewidth=0.8)
     axis.set_xlabel("step", fontsize=7)
-    axis.set_ylabel("val. accuracy (%)", fontsize=7)
+    axis.set_ylabel(f"val. {metric} (%)", fontsize=7)
     losses.set_ylabel("loss (faint)", fontsize=7)
     axis.tick_params(labelsize=7)
     losses.tick_params(labelsize=7)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import os.path as osp
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from smallvit.bench.best import Best
 from smallvit.bench.findings import Findings
 from smallvit.bench.page import render
-from smallvit.bench.plan import TEACHER_SHARE, BenchSettings, Run, samples_label
+from smallvit.bench.plan import RATES, TEACHER_SHARE, BenchSettings, Run, samples_label
 from smallvit.bench.progress import duration
 from smallvit.bench.results import is_guided
 from smallvit.bench.table import metric_rows, other_metrics, short
@@ -18,10 +18,10 @@ from smallvit.bench.tasks import CLASSIFICATION, TASKS
 from smallvit.bench.verdict import answers, missing_note, notes, size_note
 
 CAPTIONS = (
-    "Accuracy; bars are one standard deviation over the seeds.",
-    "Accuracy over cost: multiply-adds per image, and measured images per second.",
-    "Validation accuracy of all methods, mean over the seeds; the learning rate decays at the end.",
-    "Validation accuracy and loss (faint) of every run; one color per seed.",
+    "{metric}; bars are one standard deviation over the seeds.",
+    "{metric} over cost: multiply-adds per image, and measured images per second.",
+    "Validation {metric} of all methods, mean over the seeds; the learning rate decays at the end.",
+    "Validation {metric} and loss (faint) of every run; one color per seed.",
 )
 
 
@@ -52,9 +52,10 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
         pretrainings=list(_pretrainings(found)),
         results=found.table,
         cost_note=_cost_note(found),
+        metric=found.metric,
         metrics=_metrics(found),
         figures=[
-            _figure(path, caption)
+            _figure(path, _first_upper(caption.format(metric=found.metric)))
             for path, caption in zip(pictures, CAPTIONS, strict=True)
             if osp.isfile(path)
         ],
@@ -67,6 +68,10 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
         commands=found.plan.get("command", []),
         settings=_settings(found),
     )
+
+
+def _first_upper(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _metrics(found: Findings) -> dict[str, list]:
@@ -199,6 +204,7 @@ def caveats(found: Findings) -> list[str]:
         "checkpoint to test, do not depend on the subset."
     )
     said.append(_recipe_note(settings, *_searched(found)))
+    said += _edge_notes(found.plan.get("chosen") or [])
     if settings.budget == "minutes":
         said.append(
             "Each run had the same wall time, so slower methods trained for fewer steps. The "
@@ -211,6 +217,19 @@ def caveats(found: Findings) -> list[str]:
     if any(run.pretraining for run in found.plan["runs"]):
         said.append(_pretraining_note(settings))
     return said
+
+
+def _edge_notes(chosen: Sequence[Mapping]) -> Iterator[str]:
+    for word, rate in (("highest", max(RATES)), ("lowest", min(RATES))):
+        there = [each for each in chosen if each["rate"] == rate and len(each["trials"]) > 1]
+        names = dict.fromkeys(
+            f"{each['method']}, {samples_label(each['samples'])}" for each in there
+        )
+        if names:
+            yield (
+                f"The {word} of the tried learning rates was best for: {'; '.join(names)}. A "
+                f"{word.replace('est', 'er')} one may be better."
+            )
 
 
 def _length_note(settings: BenchSettings, runs: Sequence[Run]) -> str:

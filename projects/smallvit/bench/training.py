@@ -8,18 +8,19 @@ import math
 import os
 import os.path as osp
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from smallvit.bench.hooks import ACCURACY as ACCURACY
-from smallvit.bench.hooks import STABLE, KeepStable, Predictions, Progress
+from smallvit.bench.hooks import STABLE, BoxesOnly, KeepStable, Predictions, Progress
 from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.recipe import TrainedTeacher, begin_from, run_config, several_labels
 from smallvit.bench.results import BACKBONE, PRETRAINED, RESULT, TRIAL, WEIGHTS, keep_teacher
 from smallvit.bench.stored import check_pretraining, check_result, read_or_tell
-from smallvit.bench.tasks import CLASSIFICATION, TASKS
+from smallvit.bench.tasks import CLASSIFICATION, DETECTION, TASKS
 from smallvit.engine.checkpoint.formats import write_checkpoint
 from smallvit.engine.models import load_weights
 from smallvit.engine.pipeline import adapt_config, build_runner
@@ -166,6 +167,8 @@ def _train(
     write_whole(osp.join(folder, CONFIG), readable)  # MMEngine wrote it without line breaks
     if settings.schedule == "trapezoid":
         runner.register_hook(KeepStable(folder, run.cooldown), priority="VERY_LOW")
+    if settings.task == DETECTION:
+        runner.register_hook(BoxesOnly(), priority="HIGH")
     progress = Progress(report, run.iters, osp.join(folder, CURVE), settings.task)
     runner.register_hook(progress, priority="VERY_LOW")
     runner.train()
@@ -174,8 +177,8 @@ def _train(
 
 def _finite(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Keep the numbers that JSON can represent; classes without pixels are NaN."""
-    found = {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
-    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+    found = {name: float(value) for name, value in metrics.items() if isinstance(value, Real)}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def read_pretraining(folder: str) -> dict[str, Any] | None:

@@ -163,13 +163,13 @@ def notes(found: Findings) -> list[str]:
     task = found.plan["settings"].task
     if found.plan["data"].get("several"):
         said = [
-            "Images may have several labels: accuracy denotes mAP, the mean average precision over "
-            "the classes; there is no test over images."
+            "Images may have several labels: mAP is the mean average precision over the classes; "
+            "there is no test over images."
         ]
     elif task != CLASSIFICATION:
         said = [
-            f"Accuracy on this page denotes {TASKS[task].title} in percent, for {task}. Variation "
-            "over seeds is tested; variation over test images is not estimated."
+            f"The metric for {task} is {TASKS[task].title} in percent. Variation over seeds is "
+            "tested; variation over test images is not estimated."
         ]
     else:
         said = [f"Always predicting the most frequent class gives {found.guessing:.2f}%."]

@@ -9,7 +9,7 @@ from smallvit.bench.best import Best, Mistake
 from smallvit.bench.comparisons import compare
 from smallvit.bench.findings import Findings
 from smallvit.bench.plan import BenchSettings, Run
-from smallvit.bench.report import make_report
+from smallvit.bench.report import _edge_notes, make_report
 from smallvit.bench.results import summarize
 from smallvit.bench.table import make_table
 
@@ -99,3 +99,17 @@ def test_the_page_is_complete(page):
     assert page.startswith("<!DOCTYPE html>")
     assert page.endswith("</html>")
     assert page.count("<figure>") == 5
+
+
+def test_learning_rates_at_the_edge_of_the_tried_ones():
+    chosen = [
+        dict(method=name, samples=5, rate=rate, trials={"1": 1.0, "0.3": 2.0, "3": 3.0})
+        for name, rate in (("vit", 3.0), ("dhvt", 1.0), ("resnet", 0.3))
+    ]
+    alone = dict(method="swin", samples=None, rate=3.0, trials={"3": 1.0})  # the others failed
+    assert list(_edge_notes([*chosen, alone])) == [
+        "The highest of the tried learning rates was best for: vit, 5 per class. A higher one may "
+        "be better.",
+        "The lowest of the tried learning rates was best for: resnet, 5 per class. A lower one may "
+        "be better.",
+    ]

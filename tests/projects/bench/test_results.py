@@ -26,6 +26,7 @@ from smallvit.bench.table import (
     to_markdown,
     to_text,
 )
+from smallvit.bench.training import _finite
 from smallvit.errors import UserError
 
 COSTS = {
@@ -260,3 +261,8 @@ def test_a_teacher_without_weights(tmp_path):
     (tmp_path / "model.pth").write_text("2")
     keep_teacher(str(tmp_path / "teacher.pth"))
     assert (tmp_path / "teacher.pth").read_text() == "1"
+
+
+def test_metrics_that_json_can_store():
+    tested = {"mIoU": np.float32(0.5), "IoU.car": float("nan"), "coco/bbox_mAP": 0.25, "name": "a"}
+    assert _finite(tested) == {"mIoU": 0.5, "coco/bbox_mAP": 0.25}
