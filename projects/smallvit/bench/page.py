@@ -137,8 +137,8 @@ the gain of longer training is overestimated here.{% endif %}</p>
 {{ table(["trained on", "method", metric, "95% interval, test images", "steps",
 "validation curve"], reached) }}
 {% if trials -%}
-<p>Learning rates relative to the recipe's, with the validation {{ metric }} of a short trial with the
-first seed. {{ "Trials are part of the budget; their" if in_minutes else "Their" }} time is not
+<p>Learning rates relative to the recipe's, with the validation {{ metric }} of a short trial with
+the first seed. {{ "Trials are part of the budget; their" if in_minutes else "Their" }} time is not
 included in the column "training".</p>
 {{ table(["trained on", "method", "chosen", "trials", "time"], trials) }}
 {% endif -%}

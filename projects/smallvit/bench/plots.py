@@ -68,7 +68,9 @@ def plot_samples(
     save_figure(figure, path, **METADATA)
 
 
-def _draw_bars(axis, summaries: Summaries, count: int | None, names: Sequence[str]) -> None:
+def _draw_bars(
+    axis, summaries: Summaries, count: int | None, names: Sequence[str], metric: str
+) -> None:
     """Draw a bar for each method, the best at the top."""
     found = [summaries[name, count] for name in names]
     axis.barh(

@@ -10,13 +10,15 @@ import torch
 from mmengine.registry import init_default_scope
 
 from smallvit.bench.asked import check_samples, make_settings
+from smallvit.bench.hooks import BoxesOnly
 from smallvit.bench.looking import look
 from smallvit.bench.measuring import fit, measure
 from smallvit.bench.methods import parse_method
-from smallvit.bench.plan import Run
+from smallvit.bench.plan import Run, evaluations
 from smallvit.bench.recipe import run_config
 from smallvit.bench.sizes import step_of, width_of
 from smallvit.bench.tasks import DENSE_METHODS, TASKS, check_method
+from smallvit.engine.config_files import read_config
 from smallvit.engine.models import build_model
 from smallvit.errors import DataError, UserError
 
@@ -213,3 +215,23 @@ def test_results_beside_the_images_are_no_other_images(tmp_path):
     assert look(str(data), str(out / "data"), None, None) == before
     (tmp_path / "data" / "note.txt").write_text("another file")
     assert look(str(data), str(out / "data"), None, None) != before
+
+
+def test_masks_are_omitted_in_validation(tmp_path):
+    cfg = read_config("configs/dwnet/dwnet-mini_digits-det.py")
+    init_default_scope(cfg.default_scope)
+    model = build_model(cfg)
+    runner, hook, head = argparse.Namespace(model=model), BoxesOnly(), model.roi_head.mask_head
+    hook.before_val_epoch(runner)
+    assert not model.with_mask
+    hook.after_val_epoch(runner)
+    assert model.roi_head.mask_head is head
+    del model.roi_head.mask_head  # Faster R-CNN
+    hook.before_val_epoch(runner)
+    hook.after_val_epoch(runner)
+    assert not model.with_mask
+
+
+def test_validations_of_detectors_are_rarer():
+    counts = [evaluations(600, task) for task in ("classification", "segmentation", "detection")]
+    assert counts == [10, 10, 4]

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from malformed import MALFORMED_FILES, variants, write_malformed

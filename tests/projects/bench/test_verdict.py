@@ -150,7 +150,7 @@ def test_unavailable_weights_are_explained_for_several_labels(tmp_path):
     data, reason = DATA | {"several": True}, {"timm:a:pretrained": "no network"}
     page = page_of(tmp_path, asked(), two_methods(), data=data, unavailable=reason)
     assert "timm:a:pretrained was not measured because its weights are unavailable: no net" in page
-    assert "accuracy denotes mAP" in page
+    assert "mAP is the mean average precision over the classes" in page
 
 
 @pytest.mark.parametrize("budget", ["iters", "minutes"])
@@ -162,9 +162,9 @@ def test_trials_count_into_a_budget_in_minutes_only(budget, tmp_path):
 
 def test_a_split_without_objects_is_reported(tmp_path):
     data = DATA | {"counts": DATA["counts"] | {"test": [0, 0]}}
-    assert "Accuracy on this page" in page_of(
-        tmp_path, asked(task="detection"), two_methods(), data=data
-    )
+    page = page_of(tmp_path, asked(task="detection"), two_methods(), data=data)
+    assert "The metric for detection is box AP" in page
+    assert "deviation of the test box AP in percent" in page
 
 
 def test_an_unfinished_continuation_is_listed_with_the_steps_of_its_result(tmp_path):
