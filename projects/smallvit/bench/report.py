@@ -18,8 +18,8 @@ from smallvit.bench.tasks import CLASSIFICATION, TASKS
 from smallvit.bench.verdict import answers, missing_note, notes, size_note
 
 CAPTIONS = (
-    "{metric}; bars are one standard deviation over the seeds.",
-    "{metric} over cost: multiply-adds per image, and measured images per second.",
+    "Test {metric}; bars are one standard deviation over the seeds.",
+    "Test {metric} over cost: multiply-adds per image, and measured images per second.",
     "Validation {metric} of all methods, mean over the seeds; the learning rate decays at the end.",
     "Validation {metric} and loss (faint) of every run; one color per seed.",
 )
@@ -55,7 +55,7 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
         metric=found.metric,
         metrics=_metrics(found),
         figures=[
-            _figure(path, _first_upper(caption.format(metric=found.metric)))
+            _figure(path, caption.format(metric=found.metric))
             for path, caption in zip(pictures, CAPTIONS, strict=True)
             if osp.isfile(path)
         ],
@@ -68,10 +68,6 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
         commands=found.plan.get("command", []),
         settings=_settings(found),
     )
-
-
-def _first_upper(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _metrics(found: Findings) -> dict[str, list]:
