@@ -98,6 +98,16 @@ def test_coco_in_folders_of_splits(tmp_path):
     assert data.most_objects == 2
 
 
+def test_the_other_splits_of_a_given_coco_file_are_named(tmp_path):
+    for split in ("train", "val"):
+        path = write_coco(tmp_path / "data", images=10, name=split)
+    train = read(path.parent / "train.json", tmp_path)
+    assert train.images == {"train": 8, "val": 2}
+    said = "val.json in the same folder: not used. Pass the folder"
+    assert any(note.startswith(said) for note in train.notes)
+    assert not any("not used" in note for note in read(path.parent, tmp_path).notes)
+
+
 def test_one_coco_file_is_split(tmp_path):
     path = write_coco(tmp_path / "data", images=10, name="all")
     for source in (path, path.parent):

@@ -7,7 +7,7 @@ import os
 import os.path as osp
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any
 
@@ -103,6 +103,7 @@ def read_coco(path: str, out: str, fold: Fold | None = None) -> OwnData:
         data.datasets = {"train": next(iter(data.datasets.values()))}
     names = [osp.relpath(one, root) for one in files.values()]
     data.layout = f"COCO ({name_some(names)})"
+    data.notes += _unused_note(path)
     return _finish(data, contents, out, fold)
 
 
@@ -146,12 +147,26 @@ def _written(out: str, split: str, content: dict) -> dict:
     return {"ann_file": path, "data_prefix": {"img": ""}}
 
 
+def _split_of(file: str) -> str:
+    said = _SPLIT.findall(osp.basename(file)) or _SPLIT.findall(osp.basename(osp.dirname(file)))
+    return {"valid": "val"}.get(said[-1].lower(), said[-1].lower()) if said else "train"
+
+
+def _unused_note(path: str) -> Iterator[str]:
+    """Say which annotation files of other splits lie beside a given file."""
+    if not osp.isfile(path):
+        return
+    folder = osp.dirname(osp.abspath(path))
+    others = [one for one in coco_files(folder) if _split_of(one) != _split_of(path)]
+    if others:
+        names = name_some([osp.relpath(one, folder) for one in others])
+        yield f"{names} in the same folder: not used. Pass the folder {folder} to use its splits"
+
+
 def _by_split(files: list[str]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for file in files:
-        said = _SPLIT.findall(osp.basename(file)) or _SPLIT.findall(osp.basename(osp.dirname(file)))
-        split = {"valid": "val"}.get(said[-1].lower(), said[-1].lower()) if said else "train"
-        found.setdefault(split, []).append(file)
+        found.setdefault(_split_of(file), []).append(file)
     chosen = {}
     for split in SPLITS:
         several = found.get(split, [])
