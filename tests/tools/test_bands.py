@@ -233,7 +233,7 @@ def test_a_bench_of_bands_is_refused(fields, work):
     (work / "labels.csv").write_text("\n".join(["file,label", *lines]))
     for data in (fields, work / "labels.csv"):
         with pytest.raises(UserError, match=r"arrays of bands .*smallvit train"):
-            look(str(data), "prepared", print)
+            look(str(data), "prepared", None, print)
 
 
 def test_each_fold_is_normalized_by_its_own_images(fields, work, capsys):

@@ -301,7 +301,7 @@ def test_learning_rates_are_searched_and_stored(run, files, tmp_path, monkeypatc
     argv = ("--methods", files / "good.py", "--seeds", "1", "--iters", "20", "--batch-size", "2")
     status, said, error = run(*argv, "--jobs", "2", "--out", tmp_path)
     assert (status, error) == (0, "")
-    assert "choosing the learning rate: 3 trials of 2 steps" in said
+    assert "choosing the learning rate: 3 trials of 4 steps" in said
     plan = json.loads((tmp_path / "plan.json").read_text())
     (chosen,) = plan["chosen"]
     assert set(chosen["trials"]) == {"0.3", "1", "3"}
