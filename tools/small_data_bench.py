@@ -143,7 +143,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument("--out", help="output folder; default: work_dirs/bench_<data>")
     parser.add_argument(
-        "--image-size", type=positive, help="default: 32, 64 or 224, depending on the images"
+        "--image-size",
+        type=positive,
+        help="default: 32, 64 or 224, depending on the images; for boxes and label maps, the "
+        "longer side, as a multiple of 32 from 64 to 1024",
     )
     parser.add_argument(
         "--batch-size", type=positive, help="default: 64; 8 for boxes and label maps"

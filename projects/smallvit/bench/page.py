@@ -119,6 +119,7 @@ each column is bold. Click a column title to sort.</p>
 <figcaption>{{ each.caption }}</figcaption></figure>
 {% endfor -%}
 <h2>Significance tests</h2>
+{% if classified -%}
 <p>Best method minus other method, in points. Two sources of variation are tested: the seed (subset,
 initial weights and order of the images; t-test within seeds, because all methods share the subset
 of a seed, with one variance for all methods, as in a randomized block design), and the test images
@@ -127,6 +128,13 @@ several seeds, twice the median p-value). The p-values are corrected for the num
 in this table with Holm's method; the intervals are not. A difference is significant if both
 p-values are below 0.05. The best method is selected on these results, which biases it slightly
 upwards.</p>
+{% else -%}
+<p>Best method minus other method, in points. The variation over the seeds (initial weights and
+order of the images) is tested by a t-test within seeds, with one variance for all methods, as in a
+randomized block design. The p-values are corrected for the number of comparisons in this table with
+Holm's method; the intervals are not. A difference is significant if its p-value is below 0.05. The
+best method is selected on these results, which biases it slightly upwards.</p>
+{% endif -%}
 {{ table(["trained on", "best", "other", "difference", "95% interval", "p, seeds", "p, images",
 "verdict"], differences) }}
 <h2>Convergence and learning rates</h2>

@@ -53,6 +53,7 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
         results=found.table,
         cost_note=_cost_note(found),
         metric=found.metric,
+        classified=found.plan["settings"].task == CLASSIFICATION and not data.get("several"),
         metrics=_metrics(found),
         figures=[
             _figure(path, caption.format(metric=found.metric))

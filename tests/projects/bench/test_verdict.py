@@ -165,6 +165,8 @@ def test_a_split_without_objects_is_reported(tmp_path):
     page = page_of(tmp_path, asked(task="detection"), two_methods(), data=data)
     assert "The metric for detection is box AP" in page
     assert "deviation of the test box AP in percent" in page
+    assert "McNemar" not in page
+    assert "significant if its p-value is below 0.05" in page
 
 
 def test_an_unfinished_continuation_is_listed_with_the_steps_of_its_result(tmp_path):
