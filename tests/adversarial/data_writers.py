@@ -70,7 +70,7 @@ def bench(folder: Path, number: int) -> None:
 
 def benched(folder: Path) -> int | None:
     """Return the number of finished runs minus one, and check that all files are complete."""
-    from smallvit.bench.plan import read_plan
+    from smallvit.bench.plan_file import read_plan
     from smallvit.bench.results import RESULT as NAME
     from smallvit.bench.results import read_results
 

@@ -10,12 +10,13 @@ from smallvit.bench import chance
 from smallvit.bench.comparisons import Comparison, compare
 from smallvit.bench.flat import Trend, trends
 from smallvit.bench.methods import TEACHER
-from smallvit.bench.plan import Run, read_plan
+from smallvit.bench.plan import Run
+from smallvit.bench.plan_file import read_plan
 from smallvit.bench.predictions import Predicted, read_predictions
 from smallvit.bench.results import Summary, read_results, summarize
 from smallvit.bench.stored import check_costs, check_record, read_or_tell
 from smallvit.bench.table import Table, make_table
-from smallvit.bench.tasks import CLASSIFICATION, TASKS
+from smallvit.bench.tasks import CLASSIFICATION, metric_name
 from smallvit.errors import UserError
 
 COST = "cost.json"
@@ -26,7 +27,7 @@ class Findings:
     """Results of a bench and the statistics derived from them.
 
     Args:
-        plan (dict): Plan as returned by :func:`smallvit.bench.plan.read_plan`.
+        plan (dict): Plan as returned by :func:`smallvit.bench.plan_file.read_plan`.
         results (dict[Run, dict]): Results of the finished runs.
         failures (dict[Run, dict]): Reasons and logs of the failed runs.
         summaries (dict): Summaries by method and images per class.
@@ -59,11 +60,7 @@ class Findings:
     @property
     def metric(self) -> str:
         """str: Abbreviation of the metric, such as ``accuracy``, ``mAP`` or ``box AP``."""
-        return _metric(self.plan)
-
-
-def _metric(plan: dict[str, Any]) -> str:
-    return "mAP" if plan["data"].get("several") else TASKS[plan["settings"].task].short
+        return metric_name(self.plan["settings"].task, self.plan["data"].get("several", False))
 
 
 def collect(out: str) -> Findings:
@@ -89,7 +86,8 @@ def collect(out: str) -> Findings:
     costs = costs or {"methods": {}, "note": "not measured"}
     several = plan["data"].get("several", False)
     unavailable = plan.get("unavailable") or {}
-    table = make_table(summaries, samples, costs["methods"], unavailable, _metric(plan))
+    metric = metric_name(plan["settings"].task, several)
+    table = make_table(summaries, samples, costs["methods"], unavailable, metric)
     path = osp.join(next(iter(results)).folder(out), "run.json")
     record = read_or_tell(path, check_record, "the report has no versions") or {}
     counts = plan["data"]["counts"]["val" if plan["data"]["same_images"] else "test"]

@@ -23,17 +23,8 @@ from smallvit.bench.methods import (
     parse_method,
 )
 from smallvit.bench.paces import find_paces
-from smallvit.bench.plan import (
-    FILE,
-    Run,
-    Speed,
-    merge_plans,
-    needs_teacher,
-    plan_runs,
-    read_plan,
-    settle_teachers,
-    to_json,
-)
+from smallvit.bench.plan import Run, Speed, needs_teacher, plan_runs, settle_teachers
+from smallvit.bench.plan_file import FILE, merge_plans, read_plan, to_json
 from smallvit.bench.references import check_timm
 from smallvit.bench.results import read_results
 from smallvit.bench.scheduler import Job, Pool

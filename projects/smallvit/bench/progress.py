@@ -144,14 +144,8 @@ class Display:
 class LiveDisplay(Display):
     """Live display with a progress bar for each running job and one for the whole bench."""
 
-    def __init__(
-        self,
-        runs: dict[str, Run],
-        jobs: int,
-        stream: TextIO | None = None,
-        metric: str = "accuracy",
-    ) -> None:
-        super().__init__(runs, jobs, stream, metric)
+    def __init__(self, *given: Any, **settings: Any) -> None:
+        super().__init__(*given, **settings)
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 

@@ -16,7 +16,7 @@ from smallvit.bench.methods import BASES, SMALL, TEACHER, TEACHER_SIZE, TIMM, Me
 from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.references import begin_with_weights, seen_size, timm_name
 from smallvit.bench.sizes import set_width
-from smallvit.bench.tasks import CLASSIFICATION, TASKS
+from smallvit.bench.tasks import CLASSIFICATION
 from smallvit.datasets.formats.table import is_table, read_table
 from smallvit.engine.config_files import find_config
 from smallvit.errors import UserError
@@ -117,18 +117,6 @@ def several_labels(data: str) -> bool:
         bool: Whether it is a table with multiple labels.
     """
     return is_table(data) and read_table(data).several
-
-
-def metric_name(settings: BenchSettings) -> str:
-    """Get the abbreviation of the metric by which methods are compared.
-
-    Args:
-        settings (BenchSettings): Settings of the bench.
-
-    Returns:
-        str: Name such as ``accuracy``, ``mAP`` or ``box AP``.
-    """
-    return "mAP" if several_labels(settings.data) else TASKS[settings.task].short
 
 
 def _take_several(cfg: Config, method: Method) -> None:

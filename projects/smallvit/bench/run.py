@@ -14,16 +14,18 @@ from smallvit.bench.findings import COST
 from smallvit.bench.flat import to_prolong, undecided
 from smallvit.bench.folder_lock import lock_folder, writing
 from smallvit.bench.methods import TEACHER, Method, parse_method
-from smallvit.bench.plan import Run, read_plan, trial_steps
+from smallvit.bench.plan import Run, trial_steps
+from smallvit.bench.plan_file import read_plan
 from smallvit.bench.planning import DIGITS, Planning, log_of
 from smallvit.bench.progress import Display, open_display
-from smallvit.bench.recipe import metric_name
+from smallvit.bench.recipe import several_labels
 from smallvit.bench.results import TAUGHT, WEIGHTS, keep_teacher, read_results, teachers_of
 from smallvit.bench.scheduler import Job, Pool
 from smallvit.bench.search import groups_to_search, search
 from smallvit.bench.settings import steps_label
 from smallvit.bench.slots import loading_processes, make_slots
 from smallvit.bench.stored import check_costs, read_or_tell
+from smallvit.bench.tasks import metric_name
 from smallvit.bench.watchers import Keeper
 from smallvit.errors import UserError
 
@@ -153,7 +155,8 @@ class Bench:
         label = f"{len(left)} runs, {len(self.slots)} at a time, {steps_label(left)} each"
         print(f"{label}, in {self.out}", flush=True)
         shown = {run.name: run for run in left}
-        metric = metric_name(self.planning.settings)
+        settings = self.planning.settings
+        metric = metric_name(settings.task, several_labels(settings.data))
         with open_display(shown, len(self.slots), metric) as display:
             self.pool.run(list(jobs.values()), Keeper(display, shown, self.out))
 

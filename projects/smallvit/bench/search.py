@@ -11,11 +11,12 @@ from smallvit.bench.jobs import Jobs
 from smallvit.bench.methods import TEACHER, has_own_weight
 from smallvit.bench.plan import RATES, WEIGHTS, Run, trial_steps
 from smallvit.bench.progress import open_display
-from smallvit.bench.recipe import metric_name
+from smallvit.bench.recipe import several_labels
 from smallvit.bench.results import TRIAL, is_guided
 from smallvit.bench.scheduler import Pool
 from smallvit.bench.settings import steps_label
 from smallvit.bench.stored import check_trial, read_or_tell
+from smallvit.bench.tasks import metric_name
 
 Group = tuple[str, int | None]
 
@@ -90,7 +91,8 @@ def _try(
         todo = {job.name: job for each in left.values() for job in each}
         for job in todo.values():
             job.needs = [name for name in job.needs if name in todo]  # others are finished
-        with open_display(shown, slots, metric_name(jobs.settings)) as display:
+        metric = metric_name(jobs.settings.task, several_labels(jobs.settings.data))
+        with open_display(shown, slots, metric) as display:
             pool.run(list(todo.values()), display)
     found = {group: {run: _known(run, jobs) for run in several} for group, several in tried.items()}
     return {

@@ -63,6 +63,21 @@ TASKS = {
     ),
     SEGMENTATION: Task("mIoU", 1.0, "mean IoU over the classes", "mIoU", "_digits-seg", 8),
 }
+
+
+def metric_name(task: str, several: bool) -> str:
+    """Get the abbreviation of the metric by which methods are compared.
+
+    Args:
+        task (str): Task of the dataset.
+        several (bool): Whether images may have several labels.
+
+    Returns:
+        str: Name such as ``accuracy``, ``mAP`` or ``box AP``.
+    """
+    return "mAP" if several else TASKS[task].short
+
+
 #: Networks with a mini form in detectors and segmentors, and what can be added to each.
 DENSE = {"vit": ("shortcut",), "swin": ("shortcut",), "dhvt": (), "dwnet": (), "cvt": ()}
 DENSE_METHODS = ["vit", "vit+shortcut", "swin", "swin+shortcut", "dhvt", "dwnet"]

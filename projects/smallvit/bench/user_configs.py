@@ -21,7 +21,7 @@ def config_digests(methods: Iterable[Method], old: dict | None, out: str) -> dic
     Args:
         methods (Iterable[Method]): Requested methods.
         old (dict | None): Plan in the folder, as returned by
-            :func:`smallvit.bench.plan.read_plan`.
+            :func:`smallvit.bench.plan_file.read_plan`.
         out (str): Folder of the bench.
 
     Returns:

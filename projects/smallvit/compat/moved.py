@@ -31,7 +31,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.cli.bench.methods": ("smallvit.bench.methods",),
     "smallvit.cli.bench.outputs": ("smallvit.bench.outputs",),
     "smallvit.cli.bench.page": ("smallvit.bench.page",),
-    "smallvit.cli.bench.plan": ("smallvit.bench.plan",),
+    "smallvit.cli.bench.plan": ("smallvit.bench.plan", "smallvit.bench.plan_file"),
     "smallvit.cli.bench.plots": ("smallvit.bench.plots",),
     "smallvit.cli.bench.progress": ("smallvit.bench.progress",),
     "smallvit.cli.bench.recipe": ("smallvit.bench.recipe",),

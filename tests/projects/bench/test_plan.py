@@ -16,13 +16,11 @@ from smallvit.bench.plan import (
     evaluations,
     fit_into,
     least_seconds,
-    merge_plans,
     plan_runs,
-    read_plan,
     settle_teachers,
-    to_json,
     trial_steps,
 )
+from smallvit.bench.plan_file import merge_plans, read_plan, to_json
 from smallvit.errors import UserError
 
 METHODS = [parse_method("vit"), parse_method("dhvt")]

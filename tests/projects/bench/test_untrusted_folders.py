@@ -7,7 +7,8 @@ import pytest
 
 from smallvit.bench import run as bench
 from smallvit.bench.methods import TEACHER, parse_method
-from smallvit.bench.plan import BenchSettings, Run, to_json
+from smallvit.bench.plan import BenchSettings, Run
+from smallvit.bench.plan_file import to_json
 from smallvit.bench.scheduler import Outcome
 
 SETTINGS = BenchSettings("digits", 32, 16, False, "iters", 30, schedule="trapezoid")

@@ -9,7 +9,8 @@ import pytest
 
 from smallvit.bench import chance
 from smallvit.bench.findings import collect
-from smallvit.bench.plan import FILE, BenchSettings, Run, to_json
+from smallvit.bench.plan import BenchSettings, Run
+from smallvit.bench.plan_file import FILE, to_json
 from smallvit.bench.report import make_report
 
 DATA = {
