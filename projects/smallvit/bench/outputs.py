@@ -41,16 +41,16 @@ def write_outputs(out: str) -> int:
     costs = found.costs["methods"]
     per_class = sum(counts) / len(counts)
     path = osp.join(out, SAMPLES_PLOT)
-    plots.plot_samples(found.summaries, found.samples, per_class, path, found.metric)
+    plots.plot_samples(found.summaries, found.samples, per_class, path, metric=found.metric)
     if costs:
         path = osp.join(out, COST_PLOT)
-        plots.plot_cost(found.summaries, found.samples, costs, path, found.metric)
+        plots.plot_cost(found.summaries, found.samples, costs, path, metric=found.metric)
     names = ranking(found.summaries, found.samples)
     kept = {run: result.get("curve", []) for run, result in found.results.items()}
     logged = read_curves(out, found.results)
     shown = names, found.samples
-    plots.plot_curves(logged, kept, *shown, osp.join(out, CURVES_PLOT), found.metric)
-    plots.plot_together(kept, *shown, osp.join(out, TOGETHER_PLOT), found.metric)
+    plots.plot_curves(logged, kept, *shown, osp.join(out, CURVES_PLOT), metric=found.metric)
+    plots.plot_together(kept, *shown, osp.join(out, TOGETHER_PLOT), metric=found.metric)
     write_whole(osp.join(out, "table.md"), to_markdown(found.table))
     write_whole(osp.join(out, "results.csv"), to_csv(found.results, costs))
     files = (SAMPLES_PLOT, COST_PLOT, TOGETHER_PLOT, CURVES_PLOT)
