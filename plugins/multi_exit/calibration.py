@@ -38,6 +38,7 @@ from smallvit.plugins.multi_exit.thresholds import (
     share_grid,
 )
 from smallvit.utils.json_files import brief
+from smallvit.utils.progress import track
 
 __getattr__ = forward(__name__)
 
@@ -279,6 +280,7 @@ def calibrate(
     min_accuracy: Sequence[float] = (),
     sweep: Sequence[float] = SWEEP,
     rule: str = "geometric",
+    progress: bool = False,
 ) -> Calibration:
     """Find thresholds for a sweep of budgets.
 
@@ -300,6 +302,7 @@ def calibrate(
             1/20 to 59/20.
         rule (str): "geometric" for ``sweep``, or "search" for the rows of the search that no
             cheaper row equals in accuracy. Defaults to "geometric".
+        progress (bool): Whether to show a progress bar of the search. Defaults to False.
 
     Returns:
         Calibration: Thresholds with their accuracy and cost on these images.
@@ -326,7 +329,8 @@ def calibrate(
 
     searched = []
     if rule == "search" or max_gflops or min_accuracy:
-        searched = [point(shares) for shares in _candidates(len(logits))]
+        candidates = track(_candidates(len(logits)), "search over thresholds", progress)
+        searched = [point(shares) for shares in candidates]
     if rule == "search":
         results = _front(searched)
     else:

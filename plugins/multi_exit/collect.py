@@ -11,16 +11,20 @@ from torch import Tensor, nn
 
 from smallvit.analysis.complexity import FLOP_HANDLES
 from smallvit.plugins.multi_exit.calibration import Calibration, calibrate
+from smallvit.utils.progress import track
 
 
 @torch.no_grad()
-def collect_logits(model: nn.Module, loader: Iterable) -> tuple[Tensor, Tensor]:
+def collect_logits(
+    model: nn.Module, loader: Iterable, progress: bool = False
+) -> tuple[Tensor, Tensor]:
     """Run all exits on all images of a loader.
 
     Args:
         model (nn.Module): A :class:`MultiExitClassifier`; it runs in evaluation mode, and its
             mode is restored afterwards.
         loader (Iterable): Batches before the data preprocessor, with labels.
+        progress (bool): Whether to show a progress bar. Defaults to False.
 
     Returns:
         tuple[Tensor, Tensor]: Logits, float32 (exits, N, num_classes), and labels, int64
@@ -30,7 +34,7 @@ def collect_logits(model: nn.Module, loader: Iterable) -> tuple[Tensor, Tensor]:
     model.eval()
     logits, labels = [], []
     try:
-        for batch in loader:
+        for batch in track(loader, "logits of all exits", progress):
             data = model.data_preprocessor(batch, training=False)
             outputs = model(data["inputs"], mode="tensor")
             logits += torch.stack(outputs, dim=1).float().cpu()
@@ -96,7 +100,11 @@ def _flops(module: nn.Module, image: Tensor) -> int:
 
 
 def calibrate_model(
-    model: nn.Module, loader: Iterable, shape: tuple[int, int] | None = None, **settings
+    model: nn.Module,
+    loader: Iterable,
+    shape: tuple[int, int] | None = None,
+    progress: bool = False,
+    **settings,
 ) -> Calibration:
     """Calibrate a model on the images of a loader.
 
@@ -105,12 +113,13 @@ def calibrate_model(
         loader (Iterable): Batches of held-out training images with test transforms.
         shape (tuple[int, int], optional): Height and width of the images, for the FLOPs.
             Defaults to None, which uses the size of the first image.
+        progress (bool): Whether to show progress bars. Defaults to False.
         **settings: Arguments of :func:`calibrate`.
 
     Returns:
         Calibration: Thresholds with their accuracy and cost on these images.
     """
-    logits, labels = collect_logits(model, loader)
+    logits, labels = collect_logits(model, loader, progress)
     if shape is None:
         shape = tuple(loader.dataset[0]["inputs"].shape[-2:])
-    return calibrate(logits, labels, exit_gflops(model, shape), **settings)
+    return calibrate(logits, labels, exit_gflops(model, shape), progress=progress, **settings)

@@ -131,10 +131,11 @@ def main(argv=None) -> None:
         with_temperature=args.temperature,
         max_gflops=args.max_gflops,
         min_accuracy=args.min_accuracy,
+        progress=True,
     )
     if args.evaluate:
         test = build_loader(cfg.test_dataloader, batch_size=args.batch_size)
-        calibration.evaluation = calibration.evaluate(*collect_logits(model, test))
+        calibration.evaluation = calibration.evaluate(*collect_logits(model, test, progress=True))
     write_checkpoint(with_calibration(content, calibration), out)
     report(calibration, args.rule)
     print(f"wrote {out}")

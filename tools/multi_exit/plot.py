@@ -86,7 +86,7 @@ def draw_images(args: argparse.Namespace) -> None:
     calibration = require_calibration(model, args.checkpoints[0])
     row = calibration.select_thresholds(args.max_gflops, args.min_accuracy)
     loader = build_loader(cfg.test_dataloader)
-    logits, labels = collect_logits(model, loader)
+    logits, labels = collect_logits(model, loader, progress=True)
     confidence, correct = score_exits(logits, labels, calibration.policy, calibration.temperatures)
     exits = choose_exits(confidence, row)
     classes = loader.dataset.metainfo.get("classes") or [
