@@ -31,6 +31,7 @@ RUN = {"method": "vit", "samples": None, "seed": 0, "iters": 30, "evals": 1}
 DATA = {
     **{"classes": ["a", "b"], "image_size": 32, "same_images": False, "fingerprints": {}},
     **{"counts": {split: [5, 5] for split in ("train", "val", "test")}},
+    **{"images": dict.fromkeys(("train", "val", "test"), 10)},
     **{"tested_on": "test", "selected_on": "val"},
 }
 RESULT = dict(accuracy=1.0, val_accuracy=1.0, train_seconds=1.0, iters=30, params=1)

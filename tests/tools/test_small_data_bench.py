@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import math
 import multiprocessing
 import os
 import subprocess
@@ -195,7 +196,7 @@ def test_a_table_with_several_labels(run, files, tmp_path):
     ]
     table.write_text("\n".join(["file,labels,split", *rows]))
     (tmp_path / "three.py").write_text(NETWORK.format(channels=16).replace("s=2", "s=3"))
-    argv = ("--methods", tmp_path / "three.py", "--seeds", "1", "--iters", "2", "--jobs", "1")
+    argv = ("--methods", tmp_path / "three.py", "--seeds", "1", "--epochs", "2", "--jobs", "1")
     try:
         status, said, error = run(*argv, "--batch-size", "4", "--out", tmp_path / "out", data=table)
     finally:
@@ -205,7 +206,11 @@ def test_a_table_with_several_labels(run, files, tmp_path):
     (row,) = csv.DictReader((tmp_path / "out/results.csv").open())
     assert 0 < float(row["test_accuracy"]) <= 100
     assert "mAP" in (tmp_path / "out/report.html").read_text()
-    assert "labels.csv" in (tmp_path / "out/plan.json").read_text()
+    plan = json.loads((tmp_path / "out/plan.json").read_text())
+    assert "labels.csv" in plan["settings"]["data"]
+    images = plan["data"]["images"]["train"]
+    assert images < sum(plan["data"]["counts"]["train"])  # some images have two labels
+    assert int(row["iters"]) == math.ceil(2 * images / 4)
 
 
 def test_the_time_of_a_method_includes_its_pretraining(run, files, tmp_path):

@@ -176,4 +176,5 @@ def limit_validation(data: dict[str, Any], number: int) -> None:
             f"{counts[fewest]} validation images"
         )
     data["counts"]["val"] = [number] * len(counts)
+    data["images"]["val"] = number * len(counts)
     data["selected_on"] = f"{number} images of each class of {data['selected_on']}"

@@ -91,9 +91,10 @@ def find_best(found: Findings, out: str) -> Best:
     if chosen in found.tested:
         mistakes = _mistakes(found.tested[chosen], classes, found.plan["settings"].data)
     file = shlex.quote(osp.join(chosen.folder(out), "model.pth"))
+    predicted, exported = (shlex.quote(osp.join(out, name)) for name in ("predicted", "model.onnx"))
     commands = [
-        f"smallvit predict {file} IMAGES --out predicted",
-        f"smallvit export {file} --out model.onnx --preprocess",
+        f"smallvit predict {file} IMAGES --out {predicted}",
+        f"smallvit export {file} --out {exported} --preprocess",
     ]
     if chosen.method.partition("+")[0] == "dvt":
         config = shlex.quote(osp.join(chosen.folder(out), "config.py"))

@@ -62,6 +62,7 @@ def describe_dense(
         task=FORMS[found.form],
         classes=list(found.classes),
         counts=counts,
+        images=dict(found.images),
         fingerprints={"all": _fingerprint(found, osp.dirname(prepared))},
         selected_on="the validation images",
         tested_on="the validation images" if same else "the test images",

@@ -68,7 +68,8 @@ def describe(data: str, report: Callable) -> dict[str, Any]:
         report (Callable): Unused.
 
     Returns:
-        dict: ``classes``, ``counts`` (images of each class, by split), ``fingerprints``,
+        dict: ``classes``, ``counts`` (images of each class, by split), ``images`` (number of
+        images by split, fewer than labels in a multi-label dataset), ``fingerprints``,
         ``tested_on`` and ``selected_on`` (descriptions of the test images and of the images on
         which the best checkpoint is selected), ``same_images`` (whether they are the same),
         ``image_size`` (a suitable size), and for a table ``several`` (whether images may have
@@ -92,7 +93,8 @@ def describe(data: str, report: Callable) -> dict[str, Any]:
     elif data != DIGITS:
         said |= _folder_facts(data, parts["train"])
     prints = {split: fingerprint(part) for split, part in parts.items()}
-    return dict(classes=classes, counts=counts, fingerprints=prints, **said)
+    images = {split: len(part) for split, part in parts.items()}
+    return dict(classes=classes, counts=counts, images=images, fingerprints=prints, **said)
 
 
 def _table_facts(data: str, train: Any) -> dict[str, Any]:

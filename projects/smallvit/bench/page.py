@@ -196,7 +196,7 @@ contains weights, config and class names.</p>
 <h2>Data</h2>
 <p>The best checkpoint of each run is selected on {{ data.selected_on }} and tested on
 {{ data.tested_on }}.</p>
-<details><summary>{{ data.classes | length }} classes</summary>
+<details><summary>{{ data.classes | length }} classes, number of {{ counted }} of each</summary>
 {{ table(["class"] + splits, class_rows) }}</details>
 <h2>Settings</h2>
 <pre>{{ commands | join("\n") }}</pre>

@@ -61,7 +61,8 @@ def read_plan(out: str) -> dict | None:
 
 def _same_images(before: dict, now: dict) -> bool:
     stored, prints = (each.get("fingerprints") or {} for each in (before, now))
-    if {**before, "fingerprints": None} != {**now, "fingerprints": None}:
+    known = {key: now[key] for key in now if key != "images" or key in before}  # new in plans
+    if {**before, "fingerprints": None} != {**known, "fingerprints": None}:
         return False
     if not isinstance(stored, Mapping) or set(stored) != set(prints):
         return False

@@ -201,8 +201,8 @@ class Planning:
     def _runs(
         self, samples: list[int | None], old: dict | None
     ) -> tuple[list[Run], list[Run], dict[str, Any]]:
-        counts = self.data["counts"]["train"]
-        images = {each: sum(counts) if each is None else each * len(counts) for each in samples}
+        classes, whole = len(self.data["classes"]), self.data["images"]["train"]
+        images = {each: whole if each is None else each * classes for each in samples}
         seeds = range(self.args.seeds)
         speeds = {}
         if self.settings.budget == "minutes":

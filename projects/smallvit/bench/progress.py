@@ -123,7 +123,7 @@ class Display:
         run = self.runs[job.name]
         self.table.note(run, run.iters, time.monotonic())
         place = f"[{self.ended_jobs}/{self.total}]"
-        left = f", {duration(self.table.remaining())} left" if self.ended_jobs < self.total else ""
+        left = self.time_left() if self.ended_jobs < self.total else ""
         if outcome.reason:
             self.say(f"{place} {job.name}: FAILED: {outcome.reason} (log: {outcome.log}){left}")
             return
@@ -132,6 +132,18 @@ class Display:
             f"{place} {job.name}: {self.metric} {result['accuracy']:.2f}%, trained in "
             f"{duration(result.get('train_seconds', result.get('seconds')))}{left}"
         )
+
+    def time_left(self) -> str:
+        """Format the estimated time left for the end of a line.
+
+        Returns:
+            str: Text such as ", 45 s left"; ", testing" after the last training step, and empty
+            before the first.
+        """
+        remaining = self.table.remaining()
+        if remaining is None:
+            return ""
+        return f", {duration(remaining)} left" if remaining else ", testing"
 
     def tick(self) -> None:
         """Do nothing, as plain lines need no periodic update."""
@@ -187,9 +199,7 @@ class LiveDisplay(Display):
 
     def tick(self) -> None:
         """Redraw the bars."""
-        remaining = self.table.remaining()
-        left = "" if remaining is None else f", {duration(remaining)} left"
-        note = f"{self.ended_jobs}/{self.total} runs{left}"
+        note = f"{self.ended_jobs}/{self.total} runs{self.time_left()}"
         self.progress.update(self.whole, completed=self.table.fraction(), note=note)
         self.progress.refresh()
 

@@ -14,7 +14,7 @@ from smallvit.bench.plan import RATES, TEACHER_SHARE, BenchSettings, Run, sample
 from smallvit.bench.progress import duration
 from smallvit.bench.results import is_guided
 from smallvit.bench.table import metric_rows, other_metrics, short
-from smallvit.bench.tasks import CLASSIFICATION, TASKS
+from smallvit.bench.tasks import CLASSIFICATION, SEGMENTATION, TASKS
 from smallvit.bench.verdict import answers, missing_note, notes, size_note
 
 CAPTIONS = (
@@ -65,7 +65,8 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
         failures=[(run.name, each["reason"], each["log"]) for run, each in found.failures.items()],
         data=data,
         splits=splits,
-        class_rows=list(_class_rows(data, splits)),
+        counted=TASKS[found.plan["settings"].task].counted,
+        class_rows=list(_class_rows(data, splits, found.plan["settings"].task)),
         commands=found.plan.get("command", []),
         settings=_settings(found),
     )
@@ -293,10 +294,14 @@ def _pretraining_note(settings: BenchSettings) -> str:
     return note + ". Continued runs were pretrained only once."
 
 
-def _class_rows(data: dict, splits: Sequence[str]) -> Iterator[tuple]:
+def _class_rows(data: dict, splits: Sequence[str], task: str) -> Iterator[tuple]:
     for label, name in enumerate(data["classes"]):
         yield name, *(data["counts"][split][label] for split in splits)
-    yield "all", *(sum(data["counts"][split]) for split in splits)
+    shared = task == SEGMENTATION or data.get("several")  # an image counts for several classes
+    if not shared:
+        yield "all", *(sum(data["counts"][split]) for split in splits)
+    if "images" in data and (shared or task != CLASSIFICATION):
+        yield "images in total", *(data["images"][split] for split in splits)
 
 
 def _commit(state: dict | None) -> str:

@@ -280,6 +280,8 @@ def _check_data(data: dict, classified: bool) -> None:
         require_type(
             data[key] if key == "same_images" else data.get(key, False), f"data.{key}", bool
         )
+    for split, number in require_type(data.get("images", {}), "data.images", dict).items():
+        require_count(number, f"data.images.{split}")
     for key in ("tested_on", "selected_on"):
         require_type(data[key], f"data.{key}", str)
     for split in {"train", "val", *(() if data["same_images"] else ("test",)), *counts}:

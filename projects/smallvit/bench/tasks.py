@@ -27,6 +27,7 @@ class Task:
         short (str): Its abbreviation.
         ending (str): Suffix of the config names of the mini networks.
         batch (int): Default training batch size.
+        counted (str): What is counted for each class of a dataset.
         other (str): Key of the metric if images may have several labels.
             Defaults to "".
         between (int): Minimum number of steps between validations. Defaults to 20.
@@ -38,6 +39,7 @@ class Task:
     short: str
     ending: str
     batch: int
+    counted: str
     other: str = ""
     between: int = STEPS_BETWEEN
 
@@ -56,12 +58,17 @@ class Task:
 
 
 TASKS = {
-    CLASSIFICATION: Task("accuracy/top1", 1.0, "accuracy", "accuracy", "", 64, "multi-label/mAP"),
+    CLASSIFICATION: Task(
+        *("accuracy/top1", 1.0, "accuracy", "accuracy", "", 64, "images"), other="multi-label/mAP"
+    ),
     DETECTION: Task(
         *("coco/bbox_mAP", 100.0, "box AP (COCO, IoU 0.50 to 0.95)", "box AP", "_digits-det", 8),
+        counted="objects",
         between=150,  # COCO's evaluation of images with many objects takes as long as 100 steps
     ),
-    SEGMENTATION: Task("mIoU", 1.0, "mean IoU over the classes", "mIoU", "_digits-seg", 8),
+    SEGMENTATION: Task(
+        *("mIoU", 1.0, "mean IoU over the classes", "mIoU", "_digits-seg", 8, "label maps")
+    ),
 }
 
 

@@ -17,6 +17,7 @@ RUN = Run("vit", 10, 0, 100, 10)
 def described(**changes):
     counts = {"train": [9, 9], "val": [8, 5], "test": [7, 7]}
     known = dict(classes=["ant", "bee"], counts=counts, selected_on="val/", same_images=False)
+    known["images"] = {split: sum(numbers) for split, numbers in counts.items()}
     return known | changes
 
 
@@ -24,6 +25,7 @@ def test_validation_images_are_limited():
     data = described()
     limit_validation(data, 5)
     assert data["counts"] == {"train": [9, 9], "val": [5, 5], "test": [7, 7]}
+    assert data["images"] == {"train": 18, "val": 10, "test": 14}
     assert data["selected_on"] == "5 images of each class of val/"
 
 

@@ -44,6 +44,9 @@ def test_the_best_of_the_largest_subset_that_has_results(tmp_path):
     assert best.title == "vit, 5 per class"
     assert best.run.seed == 1  # higher accuracy on the validation images
     assert "runs/vit/5/seed1/model.pth IMAGES" in best.commands[0]
+    # Each bench has its own folder, as smallvit predict does not overwrite predictions.
+    assert best.commands[0].endswith(f" --out {tmp_path}/predicted")
+    assert f" --out {tmp_path}/model.onnx " in best.commands[1]
     assert best.classes == [("ant", 2, "50.0", "bee 50%"), ("bee", 2, "50.0", "ant 50%")]
     assert best.matrix == [("ant", 2, 2), ("bee", 2, 2)]
     # Most confident first. Files outside of the dataset are not shown, whoever wrote the

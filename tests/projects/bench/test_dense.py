@@ -40,14 +40,14 @@ def write_boxes(folder, objects=1):
     return folder / "train.json"
 
 
-def write_maps(folder):
+def write_maps(folder, classes=3):
     for kind in ("images", "annotations"):
         for split, count in (("training", 6), ("validation", 2)):
             (folder / kind / split).mkdir(parents=True)
             for number in range(count):
                 picture = np.zeros((64, 64), np.uint8)
                 picture[:, : 8 * (number + 1)] = 1
-                picture[:4] = 2
+                picture[:4] = classes - 1
                 cv2.imwrite(str(folder / kind / split / f"{number}.png"), picture)
     return folder
 
@@ -64,16 +64,18 @@ def asked(**changes):
 
 
 @pytest.mark.parametrize(
-    ("write", "task", "model", "name"),
+    ("write", "task", "images", "model", "name"),
     [
-        (write_boxes, "detection", "FasterRCNN", "vit+shortcut"),
-        (write_maps, "segmentation", "EncoderDecoder", "swin"),
+        # One of the six images with three boxes is held out.
+        (write_boxes, "detection", {"train": 5, "val": 1}, "FasterRCNN", "vit+shortcut"),
+        (write_maps, "segmentation", {"train": 6, "val": 2}, "EncoderDecoder", "swin"),
     ],
 )
-def test_from_data_to_a_run(write, task, model, name, tmp_path):
-    data, prepared = write(tmp_path / "data"), tmp_path / "out" / "data"
+def test_from_data_to_a_run(write, task, images, model, name, tmp_path):
+    data, prepared = write(tmp_path / "data", 3), tmp_path / "out" / "data"
     found = look(str(data), str(prepared), None, None)
     assert (found["task"], found["image_size"], found["same_images"]) == (task, 64, True)
+    assert found["images"] == images
     assert check_samples(["all"], found) == [None]
     with pytest.raises(UserError, match="--samples-per-class 5: not available for detection"):
         check_samples(["5"], found)

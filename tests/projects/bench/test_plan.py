@@ -214,6 +214,13 @@ class TestResume:
         with pytest.raises(UserError, match=said):
             merge_plans(old, settings(**changes), DATA, [])
 
+    def test_numbers_of_images_are_compared_if_stored(self, tmp_path):
+        now = DATA | {"images": {"train": 12}}
+        old = self.plan(tmp_path, [])
+        assert merge_plans(old, settings(), now, []) == ([], [])
+        with pytest.raises(UserError, match="the images have changed"):
+            merge_plans(old | {"data": DATA | {"images": {"train": 11}}}, settings(), now, [])
+
     def test_other_images_are_refused(self, tmp_path):
         old = self.plan(tmp_path, [])
         with pytest.raises(UserError, match="the images have changed"):

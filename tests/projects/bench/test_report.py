@@ -9,7 +9,7 @@ from smallvit.bench.best import Best, Mistake
 from smallvit.bench.comparisons import compare
 from smallvit.bench.findings import Findings
 from smallvit.bench.plan import BenchSettings, Run
-from smallvit.bench.report import _edge_notes, make_report
+from smallvit.bench.report import _class_rows, _edge_notes, make_report
 from smallvit.bench.results import summarize
 from smallvit.bench.table import make_table
 
@@ -99,6 +99,23 @@ def test_the_page_is_complete(page):
     assert page.startswith("<!DOCTYPE html>")
     assert page.endswith("</html>")
     assert page.count("<figure>") == 5
+
+
+@pytest.mark.parametrize(
+    ("task", "several", "totals"),
+    [
+        ("classification", False, [("all", 7)]),
+        ("classification", True, [("images in total", 5)]),
+        ("segmentation", False, [("images in total", 5)]),
+        ("detection", False, [("all", 7), ("images in total", 5)]),
+    ],
+)
+def test_classes_that_share_images_have_no_sum(task, several, totals):
+    data = dict(classes=["ant", "bee"], counts={"train": [3, 4]}, several=several)
+    classes = [("ant", 3), ("bee", 4)]
+    stored_before = list(_class_rows(data, ["train"], task))
+    assert stored_before == classes + [row for row in totals if row[0] == "all"]
+    assert list(_class_rows(data | {"images": {"train": 5}}, ["train"], task)) == classes + totals
 
 
 def test_learning_rates_at_the_edge_of_the_tried_ones():

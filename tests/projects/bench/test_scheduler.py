@@ -148,9 +148,7 @@ class TestDisplay:
         display.ended(second, Outcome(reason="it broke", log="log.txt"))
         lines = stream.getvalue().splitlines()
         assert lines[0] == "vit, all images, seed 0: begins"
-        assert lines[1].startswith(
-            "[1/2] vit, all images, seed 0: accuracy 91.23%, trained in 1 min 15 s, "
-        )
+        assert lines[1] == "[1/2] vit, all images, seed 0: accuracy 91.23%, trained in 1 min 15 s"
         assert lines[2] == "[2/2] vit, all images, seed 1: FAILED: it broke (log: log.txt)"
 
     def test_time_left(self):
@@ -180,6 +178,11 @@ class TestDisplay:
             display.tick()
             display.ended(job, Outcome({"accuracy": 91.0, "train_seconds": 75.0}))
             display.tick()
+            assert display.time_left().endswith(" s left")
+            last = Job("vit, all images, seed 1", double, (), "log.txt")
+            display.started(last)
+            display.progressed(last, {"iter": 100, "iters": 100})
+            assert display.time_left() == ", testing"
         text = stream.getvalue()
         assert "[1/2] vit, all images, seed 0: accuracy 91.00%, trained in 1 min 15 s" in text
         assert "1/2 runs" in text

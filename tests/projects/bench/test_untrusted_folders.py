@@ -16,6 +16,7 @@ COST = {"params": 1, "flops": 1, "images_per_second": 1.0}
 DATA = {
     **{"classes": list("ab"), "image_size": 32, "same_images": False, "fingerprints": {}},
     **{"counts": {split: [5, 5] for split in ("train", "val", "test")}},
+    **{"images": dict.fromkeys(("train", "val", "test"), 10)},
     **{"tested_on": "test", "selected_on": "val"},
 }
 
