@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os.path as osp
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from smallvit.bench import chance
@@ -41,6 +43,8 @@ class Findings:
             class; empty without statsmodels.
         trends (dict): Trends of the validation curves, by method and images per class.
         guessing (float): Accuracy of always predicting the most frequent class, in percent.
+        varied (dict[str, list[str]]): Devices and versions of packages that differ between runs,
+            with all their values. Defaults to none.
     """
 
     plan: dict[str, Any]
@@ -56,6 +60,7 @@ class Findings:
     intervals: dict[tuple[str, int | None], tuple[float, float]]
     trends: dict[tuple[str, int | None], Trend]
     guessing: float
+    varied: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
@@ -88,8 +93,10 @@ def collect(out: str) -> Findings:
     unavailable = plan.get("unavailable") or {}
     metric = metric_name(plan["settings"].task, several)
     table = make_table(summaries, samples, costs["methods"], unavailable, metric)
-    path = osp.join(next(iter(results)).folder(out), "run.json")
-    record = read_or_tell(path, check_record, "the report has no versions") or {}
+    paths = (osp.join(run.folder(out), "run.json") for run in results)
+    read = [read_or_tell(path, check_record, "the report has no versions") for path in paths]
+    records = [each for each in read if each is not None]
+    record = records[0] if records else {}
     counts = plan["data"]["counts"]["val" if plan["data"]["same_images"] else "test"]
     classified = plan["settings"].task == CLASSIFICATION
     tested = _tested(out, results, len(counts)) if classified else {}
@@ -99,7 +106,30 @@ def collect(out: str) -> Findings:
         intervals=_intervals(summaries, sum(counts)) if classified and not several else {},
         trends=trends({run: each for run, each in results.items() if run.method != TEACHER}),
         guessing=chance.guessing(counts) if classified and not several else 0.0,
+        varied=varied(records),
     )
+
+
+def varied(records: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """Find the devices and versions that differ between runs.
+
+    Args:
+        records (Iterable[dict]): ``run.json`` of the runs.
+
+    Returns:
+        dict[str, list[str]]: All values of each entry that has more than one.
+    """
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for record in records:
+        git = record["git"]["smallvit"] or {}
+        known = {
+            **{name: record.get(name) for name in ("device", "python")},
+            **{"smallvit commit": git.get("commit", "")[:9], **record["packages"]},
+        }
+        for name, value in known.items():
+            if value:
+                found[str(name)][str(value)] = None
+    return {name: list(values) for name, values in found.items() if len(values) > 1}
 
 
 def _tested(out: str, results: dict[Run, dict], classes: int) -> dict[Run, Predicted]:

@@ -6,6 +6,7 @@ import base64
 import os.path as osp
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import shorten
 
 from smallvit.bench.best import Best
 from smallvit.bench.findings import Findings
@@ -203,6 +204,12 @@ def caveats(found: Findings) -> list[str]:
     )
     said.append(_recipe_note(settings, *_searched(found)))
     said += _edge_notes(found.plan.get("chosen") or [])
+    if found.varied:
+        listed = "; ".join(f"{name} {', '.join(each)}" for name, each in found.varied.items())
+        said.append(
+            f"The runs were trained with different software or devices ({shorten(listed, 300)}), "
+            "which may contribute to the differences between them."
+        )
     if settings.budget == "minutes":
         said.append(
             "Each run had the same wall time, so slower methods trained for fewer steps. The "

@@ -175,3 +175,16 @@ def test_an_unfinished_continuation_is_listed_with_the_steps_of_its_result(tmp_p
     page = page_of(tmp_path, asked(), results)
     assert len(re.findall(r"vit 80\.50 ± 0\.71 \S+ to \S+ 1000 still rising", page)) == 1
     assert "Unfinished: 0 of 4 runs are done." in page
+
+
+@pytest.mark.parametrize("versions", [("2.13.0", "2.14.1"), ("2.14.1", "2.14.1")])
+def test_runs_with_different_software_are_reported(tmp_path, versions):
+    out, runs = tmp_path / "out", two_methods(seeds=1)
+    write_bench(out, asked(), runs)
+    for run, version in zip(runs, versions, strict=True):
+        record = dict(device="CPU", packages={"torch": version, "timm": "1.0"}, git={})
+        (out / run.folder("") / "run.json").write_text(json.dumps(record))
+    page = make_report(collect(str(out)), [str(out / "no.png")] * 4)
+    said = "different software or devices (torch 2.13.0, 2.14.1)"
+    assert (said in page) == (len(set(versions)) == 2)
+    assert page.count("different software") <= 1
