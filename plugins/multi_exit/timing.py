@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from smallvit.analysis.harness import in_turns, ratios
+from smallvit.analysis.harness import ratios, time_interleaved
 from smallvit.plugins.multi_exit.calibration import Calibration
 
 
@@ -78,7 +78,7 @@ def measure(
     batches = images.split(batch_size)
     answers = {name: _answers(run, batches) for name, run in runs.items()}
     passes = {name: partial(_pass, run, batches) for name, run in runs.items()}
-    times = in_turns(passes, rounds, device=str(images.device))
+    times = time_interleaved(passes, rounds, device=str(images.device))
     last = f"exit {model.num_exits - 1}"
     alone = [
         statistics.median(each[f"exit {index}"].wall for each in times)

@@ -96,7 +96,7 @@ def main(argv=None) -> None:
     import torch
     from mmengine.logging import MMLogger
 
-    from smallvit.analysis.harness import in_turns
+    from smallvit.analysis.harness import time_interleaved
     from smallvit.utils.files import write_whole
 
     torch.set_num_threads(args.threads)
@@ -104,7 +104,7 @@ def main(argv=None) -> None:
     with tempfile.TemporaryDirectory(prefix="smallvit-checkpoints-") as folder:
         paths = write_files(folder, args.size, args.tensors)
         megabytes = {name: os.path.getsize(path) / 1e6 for name, path in paths.items()}
-        rounds = in_turns(readers(paths), args.repeats, warm_up=1)
+        rounds = time_interleaved(readers(paths), args.repeats, warm_up=1)
     figures = {}
     print("file            check     library   ours, unchecked   ours, checked   check alone")
     for name in paths:

@@ -169,7 +169,7 @@ def forms_of_cascade(predictor, images, calibration, folder: str, args: argparse
 
 def measure(folder_of_run: str, args: argparse.Namespace) -> dict:
     """Compare all variants of the model in a work directory."""
-    from smallvit.analysis.harness import in_turns
+    from smallvit.analysis.harness import time_interleaved
     from smallvit.analysis.training_parts import median_timing
     from smallvit.apis.graphs import Preprocessing
     from smallvit.apis.predictor import Predictor
@@ -199,7 +199,7 @@ def measure(folder_of_run: str, args: argparse.Namespace) -> dict:
             found["forms"][name]["same"] = (classes == decided["fp32"]).float().mean().item()
         for size in args.batch:
             calls = {name: partial(run, images[:size]) for name, run in forms.items()}
-            timings = median_timing(in_turns(calls, args.rounds, warm_up=1, seconds=0.05))
+            timings = median_timing(time_interleaved(calls, args.rounds, warm_up=1, seconds=0.05))
             for name, timing in timings.items():
                 found["forms"][name][f"ms_{size}"] = 1000 * timing["cpu"] / size
     return found

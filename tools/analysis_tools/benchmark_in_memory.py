@@ -168,7 +168,7 @@ def main(argv=None) -> None:
     from mmengine.registry import init_default_scope
 
     from smallvit.analysis.attention_timing import describe_processor
-    from smallvit.analysis.harness import in_turns
+    from smallvit.analysis.harness import time_interleaved
     from smallvit.analysis.training_parts import median_timing
     from smallvit.utils.files import write_whole
 
@@ -185,7 +185,7 @@ def main(argv=None) -> None:
         store(folder, args.images, args.size)
         for name, steps in pipelines(args.size).items():
             calls, count = build(folder, steps, args)
-            timing = median_timing(in_turns(calls, args.rounds, warm_up=1))
+            timing = median_timing(time_interleaved(calls, args.rounds, warm_up=1))
             found[name] = {
                 way: {clock: count / spent for clock, spent in clocks.items()}
                 for way, clocks in timing.items()

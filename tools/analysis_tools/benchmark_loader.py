@@ -181,10 +181,11 @@ def load_all(loader) -> None:
 
 def measure(loaders: dict, args: argparse.Namespace) -> dict:
     """Time the data loaders in alternation."""
-    from smallvit.analysis.harness import in_turns
+    from smallvit.analysis.harness import time_interleaved
 
     passes = {kind: partial(load_all, loader) for kind, loader in loaders.items()}
-    rounds = in_turns(passes, args.repeats, warm_up=1)  # the first pass fills the page cache
+    # The first pass fills the page cache.
+    rounds = time_interleaved(passes, args.repeats, warm_up=1)
     count = len(loaders["folder"].dataset)
     # The CPU time of the workers is measured in the workers.
     shares = {"wall": max(args.workers, 1), "cpu": 1}

@@ -167,7 +167,7 @@ def check_agreement(plain, ours) -> float:
 
 def measure(args: argparse.Namespace) -> dict:
     """Measure both implementations in both modes."""
-    from smallvit.analysis.harness import in_turns
+    from smallvit.analysis.harness import time_interleaved
     from smallvit.analysis.memory import peak_memory
 
     calls = make_calls(args)
@@ -177,7 +177,7 @@ def measure(args: argparse.Namespace) -> dict:
         memory = {
             name: round(peak_memory(call, args.device) * 2**20) for name, call in pair.items()
         }
-        rounds = in_turns(pair, args.repeats, warm_up=1, device=args.device)
+        rounds = time_interleaved(pair, args.repeats, warm_up=1, device=args.device)
         seconds = {name: [each[name].wall for each in rounds] for name in pair}
         fastest = {name: min(values) for name, values in seconds.items()}
         results[mode] = {

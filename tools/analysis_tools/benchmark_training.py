@@ -139,7 +139,7 @@ def time_loaders(cfg, size: int, args: argparse.Namespace) -> dict:
     from PIL import Image
     from timm.data import create_transform
 
-    from smallvit.analysis.harness import in_turns
+    from smallvit.analysis.harness import time_interleaved
     from smallvit.analysis.training_parts import median_timing
     from smallvit.datasets.io.images import install
 
@@ -164,7 +164,7 @@ def time_loaders(cfg, size: int, args: argparse.Namespace) -> dict:
         return {"img": image.copy(), "img_shape": shape[:2], "ori_shape": shape[:2], "gt_label": 0}
 
     calls = {"ours": lambda: ours(sample()), "timm": lambda: others(Image.fromarray(image))}
-    return median_timing(in_turns(calls, 5, warm_up=1, count=max(1, args.images // 5)))
+    return median_timing(time_interleaved(calls, 5, warm_up=1, count=max(1, args.images // 5)))
 
 
 def measure(name: str, config: str, size: int, args: argparse.Namespace) -> dict:

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 import smallvit  # noqa: F401  # import before configs of the MM libraries are read
-from smallvit.analysis.harness import in_turns
+from smallvit.analysis.harness import time_interleaved
 from smallvit.engine.compiling import compile_networks
 from smallvit.engine.models import build_model
 
@@ -39,7 +39,7 @@ COMPILED = {
 def seconds(call: Callable[[], object], bench: Bench, rounds: int = 7) -> float:
     """Return the median time of a call in seconds."""
     rounds = bench.pick(rounds, 1)
-    times = in_turns({"it": call}, rounds, warm_up=bench.pick(3, 1), device=bench.device)
+    times = time_interleaved({"it": call}, rounds, warm_up=bench.pick(3, 1), device=bench.device)
     return statistics.median(each["it"].wall for each in times)
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smallvit.analysis.harness import in_turns
+from smallvit.analysis.harness import time_interleaved
 from smallvit.layers.attention_form import explicit_attention, is_explicit_faster
 from smallvit.layers.heads import split_joint
 from smallvit.ops.processor import has_bfloat16_instructions, vector_instructions
@@ -87,7 +87,7 @@ def time_attention(
             torch.autograd.grad(out, joint, gradient)
 
     calls = {name: partial(call, form) for name, form in FORMS.items()}
-    turns = in_turns(calls, rounds, warm_up=1, seconds=seconds, device=device)
+    turns = time_interleaved(calls, rounds, warm_up=1, seconds=seconds, device=device)
     clock = "cpu" if device == "cpu" else "wall"
     sizes = dict(batch=batch, heads=heads, queries=tokens, keys=tokens, gradients=training)
     explicit = is_explicit_faster(torch.device(device), dtype, **sizes)

@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from smallvit.analysis.fake_data import PUBLISHED_SHAPES, fake_batch, task_of
-from smallvit.analysis.harness import Call, in_turns
+from smallvit.analysis.harness import Call, time_interleaved
 from smallvit.analysis.memory import peak_memory
 from smallvit.analysis.published_rois import published_rois
 from smallvit.engine.compiling import compile_networks
@@ -75,7 +75,7 @@ def benchmark(cfgs: dict[str, Config], mode: str, settings: BenchmarkSettings) -
     for name, (step, shape) in steps.items():
         step()  # the first call compiles and allocates memory
         models[name] = {"shape": list(shape), "memory_mib": peak_memory(step, settings.device)}
-    timed = in_turns(
+    timed = time_interleaved(
         {name: step for name, (step, _) in steps.items()},
         settings.repeats,
         seconds=settings.seconds,
@@ -105,7 +105,9 @@ def time_in_turns(steps: dict[str, Call], settings: BenchmarkSettings) -> list[d
     Returns:
         list[dict[str, float]]: Seconds per call of each function, for each round.
     """
-    rounds = in_turns(steps, settings.repeats, seconds=settings.seconds, device=settings.device)
+    rounds = time_interleaved(
+        steps, settings.repeats, seconds=settings.seconds, device=settings.device
+    )
     return [{name: each.wall for name, each in turn.items()} for turn in rounds]
 
 

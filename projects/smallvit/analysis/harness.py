@@ -62,7 +62,7 @@ def timed(call: Call, count: int = 1, device: str = "cpu") -> Timing:
     return Timing(wall / count, cpu / count)
 
 
-def in_turns(
+def time_interleaved(
     calls: Mapping[str, Call],
     rounds: int,
     *,
@@ -108,7 +108,7 @@ def ratios(rounds: Sequence[Mapping[str, Timing]], name: str, base: str) -> list
     """Wall-clock time of one function relative to another, per round.
 
     Args:
-        rounds (Sequence[Mapping[str, Timing]]): Result of :func:`in_turns`.
+        rounds (Sequence[Mapping[str, Timing]]): Result of :func:`time_interleaved`.
         name (str): Function in the numerator.
         base (str): Function in the denominator.
 

@@ -146,7 +146,8 @@ def median_timing(rounds: Rounds) -> dict[str, dict[str, float]]:
     """Compute medians over the rounds.
 
     Args:
-        rounds (list[dict[str, Timing]]): Result of :func:`smallvit.analysis.harness.in_turns`.
+        rounds (list[dict[str, Timing]]): Result of
+            :func:`smallvit.analysis.harness.time_interleaved`.
 
     Returns:
         dict[str, dict[str, float]]: ``cpu`` and ``wall`` in seconds, by name.

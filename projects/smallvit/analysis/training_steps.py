@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from smallvit.analysis.harness import Rounds, in_turns
+from smallvit.analysis.harness import Rounds, time_interleaved
 from smallvit.engine.guards import GUARDS
 from smallvit.engine.install import install
 from smallvit.layers.attention_form import use_faster_attention
@@ -121,4 +121,4 @@ def take_turns(
     """
     steps = {name: partial(next, training) for name, training in trainings.items()}
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return in_turns(steps, turns, count=block, skip=skip, device=device)
+    return time_interleaved(steps, turns, count=block, skip=skip, device=device)

@@ -77,7 +77,7 @@ def measure(
     num_classes: int,
     report: Callable,
 ) -> dict[str, Any]:
-    """Count parameters and FLOPs, and measure the speed of the networks in turns.
+    """Count parameters and FLOPs, and measure the speed of the networks alternately.
 
     A guided network is measured without its teacher, as in inference.
 

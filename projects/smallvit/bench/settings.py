@@ -166,7 +166,7 @@ class Pace:
     Args:
         setup (float): Time from the start of the process to the first step.
         step (float): Time of a pretraining step.
-        training (float): Time of a training step of the same network, measured in turns.
+        training (float): Time of a training step of the same network, measured alternately.
     """
 
     setup: float

@@ -94,10 +94,10 @@ def train_folds(
 def _prepare(args: argparse.Namespace, argv: Sequence[str] | None, work_dir: str) -> dict[int, str]:
     """Split the images, write the config of each fold, and print the plan."""
     from smallvit.apis.training import make_plan, write_config
-    from smallvit.apis.training.folds import fold_folder, take_up, write_fold_lists
+    from smallvit.apis.training.folds import fold_folder, start_or_resume, write_fold_lists
 
     with tempfile.TemporaryDirectory(prefix="smallvit-folds-") as scratch:
-        take_up(work_dir, _settings(args, _recognize(args, scratch, 1)))
+        start_or_resume(work_dir, _settings(args, _recognize(args, scratch, 1)))
     folders = {number: fold_folder(work_dir, number) for number in range(1, args.folds + 1)}
     folds = {number: _recognize(args, folder, number) for number, folder in folders.items()}
     print("\n".join(_data_lines(folds)))

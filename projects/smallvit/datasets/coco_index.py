@@ -12,7 +12,7 @@ import numpy as np
 
 from smallvit.datasets.coco_objects import CHOICES, REASONS, THIN, TRAINED, Objects, read_objects
 from smallvit.datasets.coco_repair import Repair
-from smallvit.utils.text import name_some
+from smallvit.utils.text import join_names
 
 #: Minimum number of boxes required to detect boxes in (x1, y1, x2, y2) format.
 MIN_CORNERS = 3
@@ -282,8 +282,8 @@ def class_faults(classes: Any, names: Sequence[str], path: str) -> Iterator[str]
     hint = f" Did you mean {near[0]!r}?" if near else ""
     yield (
         f"{path} has no category {absent[0]!r}{_others(absent)}, which metainfo.classes "
-        f"contains.{hint} Categories of the file: {name_some(names)}; classes: "
-        f"{name_some(classes)}. Set metainfo=dict(classes=(...)) of the dataset to categories "
+        f"contains.{hint} Categories of the file: {join_names(names)}; classes: "
+        f"{join_names(classes)}. Set metainfo=dict(classes=(...)) of the dataset to categories "
         "of the file"
     )
 
@@ -340,7 +340,7 @@ def _shifted_ids(
         if {one + shift for one in used} <= ids:
             yield (
                 f"{summary.path}: the {key.replace('_', ' ')}s of the annotations are "
-                f"{name_some(sorted(used))}, those of the {table} {name_some(sorted(ids))}. All "
+                f"{join_names(sorted(used))}, those of the {table} {join_names(sorted(ids))}. All "
                 f"are one too {'small' if shift > 0 else 'large'}, which assigns each object to "
                 f"{end}. Use the same numbering"
             )

@@ -18,7 +18,7 @@ from smallvit.datasets.image_checks import loaded_shape
 from smallvit.datasets.label_maps import IGNORED, LoadLabelMap, size_fault
 from smallvit.datasets.parts import pipelines_of
 from smallvit.errors import DataError, ImageError
-from smallvit.utils.text import name_some
+from smallvit.utils.text import join_names
 
 #: Number of evenly spaced label maps to check before a run, and time limit in seconds.
 LOOKED_AT = 24
@@ -78,8 +78,8 @@ class MapsSeen:
         if not few or self.looked_at < 2 or 2 * self.ignored <= self.looked_at:
             return None
         there = [self.classes[number] for number in self.containing]
-        never = name_some([name for name in self.classes if name not in there])
-        held = f"no class other than {name_some(there)}" if there else "no class"
+        never = join_names([name for name in self.classes if name not in there])
+        held = f"no class other than {join_names(there)}" if there else "no class"
         return (
             f"{self.looked_at} sampled label maps contain {held}; all other pixels are {IGNORED}, "
             f"which is ignored, so {never} never occurs. If 255 is a class, replace "

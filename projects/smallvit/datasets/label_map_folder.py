@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from smallvit.datasets.formats.folders import IMAGE_ENDINGS, files_below, images_below, inside
 from smallvit.errors import DataError
 from smallvit.registry import DATASETS
-from smallvit.utils.text import name_some
+from smallvit.utils.text import join_names
 
 #: File extensions of label maps, in order of preference.
 MAP_ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm")
@@ -118,7 +118,7 @@ class LabelMaps(BaseDataset):
         pairs, without = pair_maps(images, maps, self.seg_map_suffix)
         if without:
             text = f"{len(without)} images of {images} have no label map in {maps} and are skipped"
-            print_log(f"{text}: {name_some(without, 3)}", "current", level=30)
+            print_log(f"{text}: {join_names(without, 3)}", "current", level=30)
         return pairs
 
     def _listed(self) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from mmcv.transforms import LoadAnnotations
 from smallvit.datasets.io.images import decode
 from smallvit.errors import DataError
 from smallvit.registry import TRANSFORMS
-from smallvit.utils.text import name_some
+from smallvit.utils.text import join_names
 
 #: Label of pixels that belong to no class.
 IGNORED = 255
@@ -162,8 +162,8 @@ class LoadLabelMap(LoadAnnotations):
         wrong = [value for value in found if value not in known]
         named = [f"{number} {name}" for number, name in enumerate(classes, first)]
         return (
-            f"{path}: values {name_some(wrong)} are outside of {first} to "
-            f"{first + len(classes) - 1} ({name_some(named)}; {IGNORED} is ignored). Correct the "
+            f"{path}: values {join_names(wrong)} are outside of {first} to "
+            f"{first + len(classes) - 1} ({join_names(named)}; {IGNORED} is ignored). Correct the "
             f"label map, or {say_label_map(found, classes)}"
         )
 

@@ -14,7 +14,7 @@ from smallvit.datasets.labels import count_labels, read_labels
 from smallvit.datasets.parts import parts_of
 from smallvit.errors import UserError
 from smallvit.registry import DATASETS, MODELS
-from smallvit.utils.text import name_some
+from smallvit.utils.text import join_names
 
 COUNTED = ("balanced", "effective")
 #: Beta of the effective number of samples; the paper's value for long-tailed data.
@@ -144,7 +144,8 @@ def _named(path: str, given: Mapping[str, Any], classes: Sequence[str]) -> list[
     unknown = [name for name in given if name not in classes]
     if unknown:
         raise UserError(
-            f"{path} contains {name_some(unknown)}, but the classes are {name_some(list(classes))}"
+            f"{path} contains {join_names(unknown)}, but the classes are "
+            f"{join_names(list(classes))}"
         )
     for name, weight in given.items():
         if not isinstance(weight, Real) or isinstance(weight, bool) or weight < 0:

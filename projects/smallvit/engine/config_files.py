@@ -12,7 +12,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 from smallvit.compat.config_lookup import get_installed_path
 from smallvit.errors import UserError
 from smallvit.explain import remember_config
-from smallvit.utils.spelling import near_miss
+from smallvit.utils.spelling import closest_name
 
 
 def read_config(path: str) -> Config:
@@ -106,7 +106,7 @@ def require_keys(cfg: Config, keys: tuple[str, ...], purpose: str) -> None:
     """
     missing = [key for key in keys if cfg.get(key) is None]
     if missing:
-        near = [key for key in cfg if near_miss(key, missing) is not None]
+        near = [key for key in cfg if closest_name(key, missing) is not None]
         hint = f"; it sets {', '.join(near)}" if near else ""
         raise UserError(
             f"{cfg.filename}: {purpose} requires {', '.join(missing)}, which the config does not "

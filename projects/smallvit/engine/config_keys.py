@@ -23,7 +23,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from smallvit.datasets.in_memory.settings import is_in_memory
 from smallvit.engine.guards import GUARDS
 from smallvit.errors import UserError
-from smallvit.utils.spelling import CLOSED, ONE_SLIP, near_miss
+from smallvit.utils.spelling import CLOSED, ONE_SLIP, closest_name
 
 #: Config key that lists keys to accept although they look misspelled.
 ACCEPTED = "unchecked_keys"
@@ -155,7 +155,7 @@ def misspelled_keys(cfg: Config) -> Iterator[tuple[str, str, str]]:
     """
     known = {*inspect.signature(Runner).parameters, *TOP_LEVEL}
     for key in cfg:
-        meant = near_miss(key, known)
+        meant = closest_name(key, known)
         if meant is not None:
             yield key, meant, ""
     scope = cfg.get("default_scope") or "mmengine"
@@ -180,7 +180,7 @@ def _below(node: Any, path: str, types: _Types) -> Iterator[tuple[str, str, str]
     closed = _is_closed(kind) if kind else any(fnmatchcase(path, each) for each in CLOSED_KEYS)
     shortest = CLOSED if closed else ONE_SLIP
     for key, child in node.items():
-        meant = near_miss(key, known, shortest) if isinstance(key, str) else None
+        meant = closest_name(key, known, shortest) if isinstance(key, str) else None
         if meant is not None:
             where = kind and meant in _parameters(kind)
             yield f"{path}.{key}", meant, f" (an option of {kind.__name__})" if where else ""

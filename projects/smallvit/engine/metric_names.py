@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from smallvit.utils.text import name_some
+from smallvit.utils.text import join_names
 
 #: Metrics of mmdet's CocoMetric for boxes and masks, and for proposals.
 PRECISIONS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
@@ -40,7 +40,7 @@ def absent_metrics(evaluator: Any, hooks: Sequence[Any]) -> Iterator[str]:
             if name != "auto" and name not in given:
                 yield (
                     f"{key}={name!r} of {type(hook).__name__} is not a metric of val_evaluator, "
-                    f"which reports {name_some(given)}"
+                    f"which reports {join_names(given)}"
                 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from smallvit.utils.text import name_some
+from smallvit.utils.text import join_names
 
 #: Submodules whose classes are not those of the data.
 _OTHER_CLASSES = ("rpn", "semantic_head", "teacher")
@@ -67,7 +67,7 @@ def _counted(heads: dict[str, nn.Module], classes: Sequence[str]) -> str:
     more = f" (and {', '.join(list(heads)[1:])})" if len(heads) > 1 else ""
     return (
         f"{first}.num_classes is {heads[first].num_classes}{more}, but the data have "
-        f"{len(classes)} classes ({name_some(classes)}). Set it to {len(classes)}"
+        f"{len(classes)} classes ({join_names(classes)}). Set it to {len(classes)}"
     )
 
 
@@ -114,7 +114,7 @@ def _weights(
         wanted = {head.num_classes + 1}
         background = ", then the background"
     if len(given) not in wanted:
-        order = f" in the order {name_some(classes)}{background}" if classes else ""
+        order = f" in the order {join_names(classes)}{background}" if classes else ""
         yield (
             f"expected {max(wanted)} values in {path}.{key}, one per class{order}, got {len(given)}"
         )

@@ -13,7 +13,7 @@ from mmengine.registry import OPTIMIZERS
 from torch import nn
 
 from smallvit.registry import OPTIM_WRAPPER_CONSTRUCTORS
-from smallvit.utils.text import name_some
+from smallvit.utils.text import join_names
 
 #: Keys of a group that describe its parameters.
 PARAMETERS = ("params", "param_name", "param_names")
@@ -88,7 +88,7 @@ def _merging(add_params: Callable[..., None], model: nn.Module) -> Callable[...,
             params[:] = merge_groups(params, model)
             print_log(_summary(params), logger="current")
             if frozen:
-                print_log(f"not trained: {name_some(frozen)}", logger="current")
+                print_log(f"not trained: {join_names(frozen)}", logger="current")
 
     return add
 

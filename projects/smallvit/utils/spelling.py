@@ -11,7 +11,7 @@ ONE_SLIP, TWO_SLIPS = 5, 9
 CLOSED = 3
 
 
-def near_miss(name: str, known: Iterable[str], shortest: int = ONE_SLIP) -> str | None:
+def closest_name(name: str, known: Iterable[str], shortest: int = ONE_SLIP) -> str | None:
     """Find the known name of which a name is probably a misspelling.
 
     Case and underscores are ignored. An edit is a letter that is missing, added, wrong or swapped

@@ -21,7 +21,7 @@ def shorten(lines: Sequence[str]) -> str:
     return "\n  ".join([*lines[:SHOWN], *more])
 
 
-def name_some(names: Sequence, shown: int = 12) -> str:
+def join_names(names: Sequence, shown: int = 12) -> str:
     """Join names with commas; a long list is cut and its length appended.
 
     Args:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from smallvit.analysis import harness
-from smallvit.analysis.harness import Timing, in_turns, ratios, timed
+from smallvit.analysis.harness import Timing, ratios, time_interleaved, timed
 
 
 class Clock:
@@ -27,7 +27,7 @@ class Clock:
 
 def test_turns_alternate_and_skipped_calls_are_not_timed(monkeypatch):
     clock = Clock(monkeypatch, a=1.0, b=3.0)
-    rounds = in_turns(clock.calls(), 3, warm_up=1, skip=1, count=2)
+    rounds = time_interleaved(clock.calls(), 3, warm_up=1, skip=1, count=2)
     assert "".join(clock.log) == "ab" + "aaabbb" + "bbbaaa" + "aaabbb"
     assert rounds == [{"a": Timing(1.0, 0.5), "b": Timing(3.0, 1.5)}] * 3
     assert ratios(rounds, "b", "a") == [3.0] * 3
@@ -35,7 +35,7 @@ def test_turns_alternate_and_skipped_calls_are_not_timed(monkeypatch):
 
 def test_short_calls_are_repeated_until_a_turn_is_long_enough(monkeypatch):
     clock = Clock(monkeypatch, a=0.1, b=3.0)
-    in_turns(clock.calls(), 1, seconds=0.5)
+    time_interleaved(clock.calls(), 1, seconds=0.5)
     assert "".join(clock.log) == "ab" + "aaaaa" + "b"
 
 

@@ -98,19 +98,19 @@ def test_other_settings_are_refused_once_a_fold_is_trained(tmp_path):
     work_dir = str(tmp_path)
     empty = {"metrics": {}, "classes": {}, "counted": "images"}
     settings = {"model": "dhvt-t", "lr": None, "images": "abc", "cfg_options": {}}
-    folds.take_up(work_dir, settings)
-    folds.take_up(work_dir, {**settings, "lr": 0.1})  # no fold is trained yet
+    folds.start_or_resume(work_dir, settings)
+    folds.start_or_resume(work_dir, {**settings, "lr": 0.1})  # no fold is trained yet
     (tmp_path / "fold_1").mkdir()
     (tmp_path / "fold_1/result.json").write_text(json.dumps(empty))
-    folds.take_up(work_dir, {**settings, "lr": 0.1})
+    folds.start_or_resume(work_dir, {**settings, "lr": 0.1})
     with pytest.raises(UserError, match=r"--lr 0.1 .*not given.*--work-dir"):
-        folds.take_up(work_dir, settings)
+        folds.start_or_resume(work_dir, settings)
     with pytest.raises(UserError, match=r"images or labels have changed .*--work-dir"):
-        folds.take_up(work_dir, {**settings, "lr": 0.1, "images": "abd"})
+        folds.start_or_resume(work_dir, {**settings, "lr": 0.1, "images": "abd"})
     sized = {**settings, "lr": 0.1, "image_sizes": "abc"}
-    folds.take_up(work_dir, sized)  # earlier versions store no sizes
+    folds.start_or_resume(work_dir, sized)  # earlier versions store no sizes
     with pytest.raises(UserError, match=r"images or labels have changed .*--work-dir"):
-        folds.take_up(work_dir, {**sized, "image_sizes": "abd"})
+        folds.start_or_resume(work_dir, {**sized, "image_sizes": "abd"})
     assert folds.read_result(work_dir, 1) == empty
     assert folds.read_result(work_dir, 2) is None
     (tmp_path / "fold_1/result.json").write_text("{")

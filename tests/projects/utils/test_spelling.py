@@ -1,6 +1,6 @@
 import pytest
 
-from smallvit.utils.spelling import edit_distance, near_miss
+from smallvit.utils.spelling import closest_name, edit_distance
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,11 @@ def test_edit_distance(one, two, distance):
 )
 def test_near_misses(name, meant):
     known = ("interval", "optim_wrapper", "max_epochs", "save_best", "batch_size", "lr")
-    assert near_miss(name, [*known, "param_scheduler"]) == meant
+    assert closest_name(name, [*known, "param_scheduler"]) == meant
 
 
 @pytest.mark.parametrize(
     "name", ["lr", "lrs", "rl", "train_pipeline", "data_root2", "epochs", "test_cfg", "mean"]
 )
 def test_others_are_left_alone(name):
-    assert near_miss(name, ["lr", "tta_pipeline", "data_root", "max_epochs", "test_cfg"]) is None
+    assert closest_name(name, ["lr", "tta_pipeline", "data_root", "max_epochs", "test_cfg"]) is None

@@ -61,7 +61,7 @@ def read_result(work_dir: str, number: int) -> dict[str, Any] | None:
     return found
 
 
-def take_up(work_dir: str, settings: Mapping[str, Any]) -> None:
+def start_or_resume(work_dir: str, settings: Mapping[str, Any]) -> None:
     """Start a cross-validation in a folder, or resume the existing one.
 
     Args:

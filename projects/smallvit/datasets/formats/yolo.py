@@ -28,7 +28,7 @@ from smallvit.datasets.formats.labeled import (
     shape_of_polygons,
 )
 from smallvit.errors import DataError
-from smallvit.utils.text import name_some
+from smallvit.utils.text import join_names
 
 KIND = "YOLO"
 #: Prefixes of the names of text files that are not label files.
@@ -277,7 +277,7 @@ def _shape(
     except ValueError:
         return "line that is not numeric"
     if number < 0 or (names is not None and number not in names):
-        known = name_some(sorted(names)) if names else "0 and above"
+        known = join_names(sorted(names)) if names else "0 and above"
         return f"unknown class {number} (classes: {known})"
     name = names[number] if names is not None else f"class_{number}"
     if points and len(values) == 4 + points:

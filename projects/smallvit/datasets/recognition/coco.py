@@ -25,7 +25,7 @@ from smallvit.datasets.recognition.splitting import (
 )
 from smallvit.errors import DataError
 from smallvit.utils.files import write_whole
-from smallvit.utils.text import name_some
+from smallvit.utils.text import join_names
 
 _SPLIT = re.compile(r"(train|valid|val|test)", re.IGNORECASE)
 #: Maximum number of JSON files to inspect, in descending order of file size.
@@ -102,7 +102,7 @@ def read_coco(path: str, out: str, fold: Fold | None = None) -> OwnData:
         contents["train"] = contents.pop(next(iter(contents)))
         data.datasets = {"train": next(iter(data.datasets.values()))}
     names = [osp.relpath(one, root) for one in files.values()]
-    data.layout = f"COCO ({name_some(names)})"
+    data.layout = f"COCO ({join_names(names)})"
     data.notes += _unused_note(path)
     return _finish(data, contents, out, fold)
 
@@ -159,7 +159,7 @@ def _unused_note(path: str) -> Iterator[str]:
     folder = osp.dirname(osp.abspath(path))
     others = [one for one in coco_files(folder) if _split_of(one) != _split_of(path)]
     if others:
-        names = name_some([osp.relpath(one, folder) for one in others])
+        names = join_names([osp.relpath(one, folder) for one in others])
         yield f"{names} in the same folder: not used. Pass the folder {folder} to use its splits"
 
 
@@ -201,7 +201,7 @@ def _prefix(root: str, file: str, content: dict) -> str:
     if not best:
         raise DataError(
             f"no image of {file} was found, e.g. {first[0]}, in "
-            f"{name_some(list(dict.fromkeys(folders)), 6)}"
+            f"{join_names(list(dict.fromkeys(folders)), 6)}"
         )
     folder = osp.relpath(folders[present.index(best)], root)
     return "" if folder == "." else f"{folder}/"

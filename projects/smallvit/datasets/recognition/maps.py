@@ -20,7 +20,7 @@ from smallvit.datasets.recognition.splitting import (
     write_lists,
 )
 from smallvit.errors import DataError, ImageError
-from smallvit.utils.text import name_some
+from smallvit.utils.text import join_names
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages", "leftImg8bit", "rgb")
 MAP_FOLDERS = (
@@ -216,7 +216,7 @@ def _gray(decoded: np.ndarray) -> np.ndarray:
 def _name_classes(data: OwnData, values: set[int], void: int | None) -> None:
     names = _file_of_names(data.root)
     if void is not None and void not in values:
-        known = name_some(sorted(values))
+        known = join_names(sorted(values))
         raise DataError(f"--void-id {void} does not occur in the label maps (values: {known})")
     if values == {0, IGNORED} and void is None:
         data.classes, data.label_map = ("background", "object"), {IGNORED: 1}
@@ -227,10 +227,10 @@ def _name_classes(data: OwnData, values: set[int], void: int | None) -> None:
     kept = sorted(values - voids - {IGNORED})
     if not kept:
         raise DataError(
-            f"{data.root}: the label maps contain only ignored values: {name_some(values)}"
+            f"{data.root}: the label maps contain only ignored values: {join_names(values)}"
         )
     if names and not set(kept) <= set(names):
-        unnamed = name_some(sorted(set(kept) - set(names)))
+        unnamed = join_names(sorted(set(kept) - set(names)))
         raise DataError(f"{data.root}: the file of class names has no line for values {unnamed}")
     if names:
         kept = sorted(set(names) - voids - {IGNORED})
@@ -251,7 +251,7 @@ def _name_classes(data: OwnData, values: set[int], void: int | None) -> None:
 def _say_values(kept: list[int], voids: list[int], named: bool) -> str:
     text = f"values {kept[0]} to {kept[-1]} are classes"
     if kept != list(range(kept[0], kept[-1] + 1)):
-        text = f"values {name_some(kept)} are classes"
+        text = f"values {join_names(kept)} are classes"
     text += f", {', '.join(map(str, voids))} is ignored (void)" if voids else ", none is ignored"
     if not voids and not named:
         text += f"; to ignore a value, often the last, pass --void-id {kept[-1]}"

@@ -22,7 +22,7 @@ from smallvit.engine.model_checks import count_fault, count_warning, heads_of, m
 from smallvit.engine.single_values import single_value_fault
 from smallvit.errors import DataError, SmallvitError
 from smallvit.registry import HOOKS
-from smallvit.utils.text import name_some
+from smallvit.utils.text import join_names
 
 
 @HOOKS.register_module()
@@ -74,7 +74,7 @@ class DataReportHook(Hook):
             names = [name for number, name in enumerate(loader.classes) if not seen[number]]
             if names:
                 runner.logger.warning(
-                    f"the training label maps loaded so far contain no pixel of {name_some(names)}"
+                    f"the training label maps loaded so far contain no pixel of {join_names(names)}"
                 )
         self._maps = []
 
@@ -192,7 +192,7 @@ def _warnings(runner: Runner, usage: Usage) -> Iterator[str]:
     yield from usage.warnings
     empty = empty_classes(usage) if usage.training else []
     if empty:
-        yield f"{usage.name}: no training examples of {name_some(empty)}, which cannot be learned"
+        yield f"{usage.name}: no training examples of {join_names(empty)}, which cannot be learned"
     many = count_warning(heads_of(runner.model), usage.classes) if usage.classes else None
     if many is not None and usage.training:
         yield f"{usage.name}: {many}; no class trains the other outputs"

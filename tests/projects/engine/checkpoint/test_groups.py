@@ -49,7 +49,7 @@ def checkpoint_of(runner):
     )
 
 
-def take_up(runner, checkpoint):
+def resume(runner, checkpoint):
     regroup(runner, checkpoint)
     runner.model.load_state_dict(checkpoint["state_dict"])
     runner.optim_wrapper.load_state_dict(checkpoint["optimizer"])
@@ -62,7 +62,7 @@ def test_resumed_training_equals_uninterrupted_training(written, resumed):
     whole, first, second = make_runner(resumed), make_runner(written), make_runner(resumed)
     train(whole, range(6))
     train(first, range(3))
-    take_up(second, checkpoint_of(first))
+    resume(second, checkpoint_of(first))
     train(second, range(3, 6))
     for one, other in zip(whole.model.parameters(), second.model.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
@@ -79,7 +79,7 @@ def test_moments_follow_their_parameters_into_other_groups():
     first = make_runner("merged")
     train(first, range(2))
     second = make_runner("merged", custom_keys={"1.weight": dict(decay_mult=0.5)})
-    take_up(second, checkpoint_of(first))
+    resume(second, checkpoint_of(first))
     for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
         states = [r.optim_wrapper.optimizer.state for r in (first, second)]
         if one.requires_grad:
