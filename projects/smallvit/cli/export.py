@@ -106,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     predictor = Predictor(args.checkpoint, args.config, "cpu")
     wish = Wish(not args.fixed_batch, args.dynamic_size, args.preprocess, args.part, args.precision)
     calibration = _calibration(args, predictor)
+    print(f"exporting to {args.format}; for a detector, this takes a minute or more", flush=True)
     if hasattr(predictor.model, "predict_budgeted") and args.part == "whole":
         if args.format != "onnx":
             raise UserError(f"--format {args.format}: cascades can only be exported to onnx")
