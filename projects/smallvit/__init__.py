@@ -9,13 +9,14 @@ libraries' models: components are loaded when a config first names one.
 
 from typing import Any
 
-from smallvit.compat import folder_configs, install, model_index
+from smallvit.compat import folder_configs, install, model_index, progress_bars
 
 __version__ = "0.1.0"
 
 install()
 folder_configs.install(fit="smallvit.engine.folder:follow_folder")
 model_index.install()
+progress_bars.install()
 
 
 def __getattr__(name: str) -> Any:
